@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { HistoryPoint, WrittenBy } from '@onewriter/protocol';
 import { signToken } from '@onewriter/runtime';
 import { connect, type Onewriter } from '@onewriter/sdk';
 import {
@@ -109,6 +110,15 @@ test('HTTP lists the history, restores beside a tenant and in its place, and ask
   const { body: history } = await ask('GET', '/v1/tenants/bank/history?limit=2');
   expect(history.points.length).toBeLessThanOrEqual(2);
   expect(history.points[0]).toMatchObject({ each: true, toSeq: expect.any(Number) });
+  const { body: all } = await ask('GET', '/v1/tenants/bank/history');
+  // The first commit is the writer's own: it makes its tables.
+  const written: WrittenBy[] = all.points.flatMap((point: HistoryPoint) => point.written ?? []);
+  expect(new Set(written.flatMap(each => each.kinds))).toEqual(
+    new Set(['DDL', 'INSERT', 'UPDATE', 'DELETE']),
+  );
+  expect(written[0]!.by[0]!.who).toBe(client.clientId);
+  const listed = await runCli(['history', 'bank', '--data-dir', dataDir()], { env: replicaEnv() });
+  expect(listed.stdout).toContain(client.clientId);
   expect(await ask('GET', '/v1/tenants/nothing/history')).toMatchObject({
     ...{ status: 404, body: { error: { code: 'TENANT_NOT_FOUND' } } },
   });

@@ -56,3 +56,4 @@ export * from './thread-name.ts';
 export * from './trace-context.ts';
 export * from './value.ts';
 export * from './write-job.ts';
+export * from './write-summary.ts';

@@ -52,9 +52,22 @@ function asText(tenant: string, points: readonly HistoryPoint[]): string {
     point.each ? 'each' : 'the last',
     formatBytes(point.bytes),
     KINDS[point.kind],
+    ...describeWriters(point),
   ]);
-  const table = formatTable(['until (UTC)', 'commits', 'addressable', 'stored', 'what'], rows);
+  const table = formatTable(
+    ['until (UTC)', 'commits', 'addressable', 'stored', 'what', 'writes', 'kinds', 'who'],
+    rows,
+  );
   return `${table}Go back: onewriter restore ${tenant} --at ${points[0]!.toSeq} --as ${tenant}-then\n`;
+}
+
+function describeWriters({ written }: HistoryPoint): readonly [string, string, string] {
+  if (written === undefined) return ['', '', ''];
+  const { writes, kinds, by } = written;
+  const named = by.reduce((sum, each) => sum + each.writes, 0);
+  const names = by.map(each => (by.length === 1 ? each.who : `${each.who} (${each.writes})`));
+  if (named < writes) names.push(`others (${writes - named})`);
+  return [String(writes), kinds.join(' '), names.join(', ')];
 }
 
 function time(ms: number): string {

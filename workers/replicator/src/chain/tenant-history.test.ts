@@ -14,7 +14,8 @@ const FIRST = 101;
 function placeIn(block: number): SegmentPlace {
   const pos = block - FIRST + 1;
   const kind = (block - FIRST) % 10 === 0 ? 'full' : 'pages';
-  return { pack: { level: 3, number: block }, entry: testEntry({ kind, min: pos, max: pos }) };
+  const writes = pos === 100 ? { writes: 3, kinds: 5, by: [['c-1', 2]] as const } : undefined;
+  return { pack: { level: 3, number: block }, entry: testEntry({ kind, min: pos, max: pos, writes }) };
 }
 
 function chainAt(block: number): ReadonlyMap<string, ChainState> {
@@ -39,5 +40,9 @@ it('finds the whole history, and reads only the catalogues that have more of it'
     return { to, atMs, term: 1, tenants: chainAt(to / 4_096) };
   });
   expect(points.map(({ toPos }) => toPos)).toEqual(Array.from({ length: 100 }, (_, index) => 100 - index));
+  expect(points[0]!.written).toEqual({
+    ...{ writes: 3, kinds: ['INSERT', 'DELETE'], by: [{ who: 'c-1', writes: 2 }] },
+  });
+  expect(points[1]!.written).toBeUndefined();
   expect(read).toEqual([190, 180, 170, 160, 150, 140, 130, 120, 110, 100]);
 });

@@ -1,4 +1,4 @@
-import type { HistoryPoint } from '@onewriter/protocol';
+import { type HistoryPoint, namesOfWriteKinds } from '@onewriter/protocol';
 import type { SegmentPlace } from '../format/entry.ts';
 import { numbersOf } from './blocks.ts';
 import type { Catalog } from './catalog.ts';
@@ -50,5 +50,10 @@ function pointOf({ head }: ReplicaState, { pack, entry }: SegmentPlace): History
     bytes: entry.parts?.bytes ?? entry.length,
     each: entry.min === entry.max || pack.level === 0 || head.kept[0] <= numbersOf(pack).first,
     kind: entry.kind,
+    written: entry.writes && {
+      writes: entry.writes.writes,
+      kinds: namesOfWriteKinds(entry.writes.kinds),
+      by: entry.writes.by.map(([who, writes]) => ({ who, writes })),
+    },
   };
 }

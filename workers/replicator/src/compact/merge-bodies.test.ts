@@ -8,7 +8,7 @@ const PAGE_SIZE = 512;
 
 /** A segment with pages that are filled with one byte each. */
 async function segment(
-  fields: Pick<SegmentEntry, 'kind' | 'min' | 'max' | 'pages'>,
+  fields: Pick<SegmentEntry, 'kind' | 'min' | 'max' | 'pages' | 'writes'>,
   pages: Readonly<Record<number, number>>,
 ) {
   const entry = testEntry({
@@ -58,6 +58,15 @@ test('has the newest of each page in order, without those behind the end of the 
   expect(merged.header.commits).toEqual([
     { pos: 9, commitSeq: 109, atMs: 9_000, epoch: 1, pages: 3, frames: 3 },
   ]);
+});
+
+test('knows who wrote all that is in it', async () => {
+  const by = (who: string) => ({ writes: 2, kinds: 1, by: [[who, 2]] as const });
+  const full = await segment({ kind: 'full', min: 4, max: 4, pages: 2, writes: by('c-1') }, { 1: 1, 2: 1 });
+  const next = { kind: 'pages', min: 5, max: 5, pages: 3, writes: by('c-2') } as const;
+  const { entry } = await merge(full, await segment(next, { 2: 2, 3: 2 }));
+  expect(entry.writes).toMatchObject({ writes: 4, kinds: 1 });
+  expect(entry.writes!.by.map(([who]) => who)).toEqual(['c-1', 'c-2']);
 });
 
 test('makes a full segment of one and what follows it', async () => {

@@ -1,3 +1,4 @@
+import { mergeSummaries } from '@onewriter/protocol';
 import type { SegmentEntry } from '../format/entry.ts';
 import { encodeBody, type PageSource, type SegmentBody } from '../format/segment-body.ts';
 
@@ -36,11 +37,12 @@ function mergeEntries(entries: readonly SegmentEntry[], pages: number): Unplaced
   const first = entries[0]!;
   const { offset, length, sha256, key, parts, ...last } = entries.at(-1)!;
   const plainBytes = pages * last.pageSize;
+  const writes = mergeSummaries(entries.map(entry => entry.writes));
   if (first.kind === 'full') {
     const { max: min, lastSeq: firstSeq, lastMs: firstMs } = last;
-    return { ...last, kind: 'full', min, firstSeq, firstMs, commits: 1, plainBytes };
+    return { ...last, kind: 'full', min, firstSeq, firstMs, commits: 1, plainBytes, writes };
   }
   const { min, firstSeq, firstMs } = first;
   const commits = entries.reduce((sum, entry) => sum + entry.commits, 0);
-  return { ...last, kind: 'pages', min, firstSeq, firstMs, commits, plainBytes };
+  return { ...last, kind: 'pages', min, firstSeq, firstMs, commits, plainBytes, writes };
 }

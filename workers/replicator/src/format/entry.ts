@@ -1,3 +1,4 @@
+import type { WriteSummary } from '@onewriter/protocol';
 import type { LogPosition } from '@onewriter/writer';
 
 /** A segment: some commits of one tenant, or all of its pages. Listed in the index of the pack that has it. */
@@ -37,6 +38,8 @@ export interface SegmentEntry {
   /** Number of commits, and bytes of their pages before compression. */
   readonly commits: number;
   readonly plainBytes: number;
+  /** Of the commits that the writer made and that were merged into it; undefined where none is known. Not encrypted. */
+  readonly writes?: WriteSummary | undefined;
   /** For `base`: whose state it is. */
   readonly base?: { readonly tenant: string; readonly pos: number } | undefined;
 }

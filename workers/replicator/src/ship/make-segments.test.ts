@@ -42,6 +42,24 @@ test('puts pieces that follow on each other into one segment', async () => {
   expect([pages.readUInt32BE(0), pages.readUInt32BE(PAGE_SIZE)]).toEqual([5, 6]);
 });
 
+test('says in the index who wrote, and not in the body', async () => {
+  const summary = (who: string) => ({ writes: 1, kinds: 1, by: [[who, 1]] as const });
+  const [one, two] = [pieceOf(3, 4, [4]), pieceOf(4, 5, [5])];
+  const commits = (piece: typeof one, who: string) =>
+    piece.commits.map(commit => ({ ...commit, writes: summary(who) }));
+  const items = [
+    toPagesItem(one, 0, commits(one, 'c-1'), 7),
+    toPagesItem(two, 0, commits(two, 'c-2'), 8),
+    toFirstItem(two, commits(two, 'c-3'), 9, { sinceMs: undefined, roomBytes: 0 }),
+  ];
+  const [pages, full] = await makeSegments([{ tenant: 'acme', items }], making());
+  expect(pages!.entry.writes).toMatchObject({ writes: 2 });
+  expect(pages!.entry.writes!.by.map(([who]) => who)).toEqual(['c-1', 'c-2']);
+  expect(full!.entry.writes).toEqual(summary('c-3'));
+  for (const { body } of [pages!, full!])
+    expect(JSON.stringify((await decodeBody(body!)).header)).not.toContain('writes');
+});
+
 test('makes a full segment of the newest pages', async () => {
   const whole = piece({ before: NO_LOG, from: at('s', 0), frames: framesOf('s', 0, 3), ids: [1, 2, 3] });
   const item = toFirstItem(whole, whole.commits, 3, { sinceMs: undefined, roomBytes: 0 });

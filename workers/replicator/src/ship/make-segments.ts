@@ -1,4 +1,5 @@
 import { setImmediate as turn } from 'node:timers/promises';
+import { mergeSummaries } from '@onewriter/protocol';
 import type { Keyring } from '../format/keyring.ts';
 import type { PackedSegment } from '../format/pack.ts';
 import { encodeBody, type PageSource, type SegmentCommit } from '../format/segment-body.ts';
@@ -92,13 +93,14 @@ function makePages(
     ...{ tenant, kind: 'pages', min: first.pos, max: last.pos, commits: commits.length },
     ...{ firstSeq: first.commitSeq, lastSeq: last.commitSeq, firstMs: first.atMs, lastMs: last.atMs },
     ...{ epoch: last.epoch, pages: last.pages, end, incarnation, pageSize },
+    writes: mergeSummaries(pieces.map(({ writes }) => writes)),
   };
   return seal(entry, commits, pages, making);
 }
 
 /** A full segment out of a log that has every page: the newest of each, in order. */
 function makeFirst(tenant: string, item: FirstItem, making: SegmentMaking): Promise<PackedSegment> {
-  const { commit, pageSize, firstSeq, firstMs, end, incarnation } = item;
+  const { commit, pageSize, firstSeq, firstMs, end, incarnation, writes } = item;
   const frames: PageSource[] = [];
   addFrames(frames, item.frames, pageSize, 0, item.count);
   const newest = new Map(frames.map(page => [page.number, page]));
@@ -106,7 +108,7 @@ function makeFirst(tenant: string, item: FirstItem, making: SegmentMaking): Prom
   const entry: Omit<UnplacedEntry, 'plainBytes' | 'key'> = {
     ...{ tenant, kind: 'full', min: commit.pos, max: commit.pos, commits: item.commits },
     ...{ firstSeq, lastSeq: commit.commitSeq, firstMs, lastMs: commit.atMs },
-    ...{ epoch: commit.epoch, pages: commit.pages, end, incarnation, pageSize },
+    ...{ epoch: commit.epoch, pages: commit.pages, end, incarnation, pageSize, writes },
   };
   return seal(entry, [{ ...commit, frames: pages.length }], pages, making);
 }

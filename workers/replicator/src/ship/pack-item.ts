@@ -1,3 +1,4 @@
+import type { WriteSummary } from '@onewriter/protocol';
 import type { CapturedLog, FileMark, LogPosition, WalFile } from '@onewriter/writer';
 import type { PackedSegment } from '../format/pack.ts';
 import type { SegmentCommit } from '../format/segment-body.ts';
@@ -28,6 +29,7 @@ export interface CapturedItem extends RoomShare {
   readonly end: LogPosition;
   /** Its log is flushed before it leaves the machine; false: it was, or needs not be. */
   unflushed: WalFile | undefined;
+  readonly writes: WriteSummary | undefined;
 }
 
 /** Commits on top of the one before. */

@@ -1,4 +1,6 @@
+import { mergeSummaries, type WriteSummary } from '@onewriter/protocol';
 import type { CapturedCommit, CapturedLog, LogPosition } from '@onewriter/writer';
+import type { SegmentCommit } from '../format/segment-body.ts';
 import { FRAME_HEADER_BYTES, type KnownEnd } from './continues.ts';
 import type { FirstItem, PagesItem, UnplacedEntry } from './pack-item.ts';
 
@@ -44,7 +46,8 @@ export function toFirstItem(
     end: endAfter(piece, last.frames),
     sinceMs: options.sinceMs ?? first.atMs,
     roomBytes: options.roomBytes,
-    ...{ count: last.frames, commit: { ...last, pos }, commits: commits.length },
+    writes: writesOf(commits),
+    ...{ count: last.frames, commit: toSegmentCommit(last, last.frames, pos), commits: commits.length },
     ...{ firstSeq: first.commitSeq, firstMs: first.atMs },
   };
 }
@@ -62,13 +65,23 @@ export function toPagesItem(
     end: piece.to,
     sinceMs: commits[0]!.atMs,
     roomBytes: frames.byteLength,
+    writes: writesOf(commits),
     skip,
-    commits: commits.map((commit, index) => ({
-      ...commit,
-      frames: commit.frames - skip,
-      pos: pos + 1 + index,
-    })),
+    commits: commits.map((commit, index) => toSegmentCommit(commit, commit.frames - skip, pos + 1 + index)),
   };
+}
+
+/** As its body has it: who wrote is in the index. */
+function toSegmentCommit(
+  { commitSeq, atMs, epoch, pages }: CapturedCommit,
+  frames: number,
+  pos: number,
+): SegmentCommit {
+  return { pos, commitSeq, atMs, epoch, pages, frames };
+}
+
+function writesOf(commits: readonly CapturedCommit[]): WriteSummary | undefined {
+  return mergeSummaries(commits.map(({ writes }) => writes));
 }
 
 /** An entry without pages: the tenant ends, or begins as another was. */

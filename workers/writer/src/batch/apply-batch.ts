@@ -167,7 +167,9 @@ class Batch {
     const alone = to - from === 1 && this.#own.has(from);
     const plan = alone ? this.#planForeignKeys(from) : undefined;
     if (alone && plan === undefined) return this.#attemptOwn(from);
-    const { schema } = this.#database;
+    const { schema, runner, capture } = this.#database;
+    const { writes } = runner;
+    const isNoted = capture !== undefined;
     if (to - from > 1 && schema.look().deferredKeys) return setBack({ kind: 'deferred-keys' });
     // It has no effect inside a transaction.
     if (plan?.foreignKeys === 'off') this.#database.switchForeignKeysOff();
@@ -184,9 +186,13 @@ class Batch {
         while (at < Math.min(end, last)) {
           const op = at - first + job.first;
           this.#options.progress.at(index, op);
+          const { kinds } = writes;
           const result = this.#result(job, op, nowMs, commit.seq, alone);
-          if (!job.failed.has(op) && result.startsWith(FAILURE) && !isSingle(job.message!.ops[op])) {
-            failures.set(at, result);
+          if (!result.startsWith(FAILURE)) {
+            if (isNoted) writes.add(job.writerOf(op));
+          } else {
+            writes.kinds = kinds;
+            if (!job.failed.has(op) && !isSingle(job.message!.ops[op])) failures.set(at, result);
           }
           job.add(result);
           at++;

@@ -53,6 +53,7 @@ export function applyOwnSteps(
     progress,
     budgetBytes: commits.budgetOf(job),
     beforeCommit: (commit, json, done) => {
+      database.runner.writes.setOnly(job.writerOf(op));
       if (json !== undefined) {
         record(commit, json);
         return;

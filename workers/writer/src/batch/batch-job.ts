@@ -9,6 +9,7 @@ import {
   type WireError,
   type WireOperationResult,
   type WriteJobMessage,
+  writerName,
 } from '@onewriter/protocol';
 import type { LedgerRow } from '../ledger/ledger.ts';
 import type { DeadLetter, JobOutcome, QueuedJob } from '../thread/lane-task.ts';
@@ -79,6 +80,11 @@ export class BatchJob {
   /** Whether an earlier delivery committed some of it. */
   get known(): boolean {
     return this.#duplicate || this.#first > 0;
+  }
+
+  /** Who sent a write, for the history. */
+  writerOf(op: number): string {
+    return writerName(this.#client, this.message!.ops[op]?.o);
   }
 
   /** Continues after the commits of an earlier delivery. */

@@ -5,6 +5,7 @@ import {
   parametersOf,
   type StatementClass,
   type StatementParameters,
+  writeKindBit,
 } from '@onewriter/protocol';
 import type { Database, Statement } from 'better-sqlite3';
 import { LRUCache } from 'lru-cache';
@@ -22,6 +23,8 @@ export interface CompiledStatement extends StatementClass {
   readonly changesRows: boolean;
   /** Whether it may change the meaning of other statements. */
   readonly changesSchema: boolean;
+  /** The bit of its kind, for the history: `writeKindBit`; 0 where it reads. */
+  readonly kindBit: number;
   /** Whether its text may ask for `last_insert_rowid()`, `changes()` or `total_changes()`. */
   readonly asksCounters: boolean;
   /** Whether its text may ask for `total_changes()`, and is not kept by the schema. */
@@ -74,6 +77,7 @@ export function compileStatement(db: Database, sql: string): CompiledStatement {
     returnsRows: statement.reader,
     changesRows: !explain && CHANGING.has(keyword),
     changesSchema,
+    kindBit: statementClass.kind === 'write' ? writeKindBit(keyword) : 0,
     asksCounters: /last_insert_rowid|changes/i.test(sql),
     asksTotal: !changesSchema && /total_changes/i.test(sql),
     rowidInDoubt: false,

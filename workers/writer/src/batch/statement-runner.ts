@@ -9,6 +9,7 @@ import {
   type WireParameters,
 } from '@onewriter/protocol';
 import type { Database, Statement } from 'better-sqlite3';
+import { TransactionWrites } from '../capture/transaction-writes.ts';
 import { ConnectionCounters } from '../thread/connection-counters.ts';
 import type { SchemaTraits } from './schema-traits.ts';
 import { type CompiledStatement, readExactly } from './statement-cache.ts';
@@ -33,6 +34,8 @@ export class RowidInDoubt extends Error {}
  */
 export class StatementRunner {
   readonly counters: ConnectionCounters;
+  /** Of the open transaction. */
+  readonly writes = new TransactionWrites();
   /** Rows the last statement inserted, updated or deleted. */
   changes = 0;
   /** Rows the last statement returned. */
@@ -133,7 +136,9 @@ export class StatementRunner {
     const statement = this.#prepareCounters(compiled);
     if (compiled.changesSchema) this.#schema.changed();
     try {
-      return execute(statement);
+      const result = execute(statement);
+      this.writes.kinds |= compiled.kindBit;
+      return result;
     } catch (error) {
       this.failure = error;
       // A statement that began counts, also if it failed; one with refused parameters did not begin.

@@ -1,3 +1,4 @@
+import type { WriteSummary } from '@onewriter/protocol';
 import type { WalFile } from '../thread/lane-task.ts';
 
 /*
@@ -42,6 +43,8 @@ export interface CapturedCommit {
   readonly epoch: number;
   /** Size of the database after it, in pages. */
   readonly pages: number;
+  /** Undefined where another connection made it, or it has no caller's write. */
+  readonly writes?: WriteSummary | undefined;
 }
 
 /** A piece of a tenant's log: whole commits, without a hole between two pieces of one connection. */

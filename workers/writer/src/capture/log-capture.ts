@@ -1,5 +1,5 @@
 import { fstatSync } from 'node:fs';
-import { isOutOfDescriptors } from '@onewriter/protocol';
+import { isOutOfDescriptors, type WriteSummary } from '@onewriter/protocol';
 import Database, { type Statement } from 'better-sqlite3';
 import { isSystemError } from '../batch/sqlite-errors.ts';
 import { identify, toIdentity } from '../file/file-mark.ts';
@@ -40,14 +40,10 @@ export interface CapturedConnection {
 }
 
 /** A commit of this connection, without its place in the log. */
-interface NotedCommit {
-  readonly commitSeq: number;
-  readonly atMs: number;
-  readonly epoch: number;
-}
+type NotedCommit = Omit<CapturedCommit, 'frames' | 'pages'>;
 
 /**
- * Sends the log of one tenant to the replicator. A COMMIT costs it a note of three numbers. When the replicator asks, and before
+ * Sends the log of one tenant to the replicator. A COMMIT costs it a small note. When the replicator asks, and before
  * anything may overwrite the log, it reads as many commits as were noted: where one ends, its last frame says.
  *
  *   log      ┃ others' commits, before the opening ┃ sent ┃ noted ┃ not committed, or rest of an older log
@@ -115,8 +111,8 @@ export class LogCapture {
   }
 
   /** This connection has committed. */
-  note(commitSeq: number, epoch: number): void {
-    this.#notes.push({ commitSeq, atMs: Date.now(), epoch });
+  note(commitSeq: number, epoch: number, writes?: WriteSummary | undefined): void {
+    this.#notes.push({ commitSeq, atMs: Date.now(), epoch, writes });
     this.#seq = commitSeq;
     this.#sink.noteDue(this);
     if (this.#notes.length >= MAX_NOTES) this.send(true);

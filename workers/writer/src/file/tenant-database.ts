@@ -249,6 +249,7 @@ export class TenantDatabase {
     for (let look = 0; ; look++) {
       this.others.assertNone();
       this.#begin.run();
+      this.runner.writes.begin();
       // Bounded, so that a program that cuts the log repeatedly does not stop all writes.
       if (this.exclusive || !this.watch.isVersionNew || look === MAX_LOOKS) return;
       // Inside a transaction a connection cannot read the state of its log. The next round looks again.
@@ -269,7 +270,7 @@ export class TenantDatabase {
     if (commit === undefined) return;
     if (!this.#flushesAtCommit) this.#unflushed = true;
     this.others.noteOwn(commit.seq);
-    this.capture?.note(commit.seq, this.#epoch);
+    this.capture?.note(commit.seq, this.#epoch, this.runner.writes.summarize());
   }
 
   /**

@@ -1,4 +1,4 @@
-import { OnewriterError } from '@onewriter/protocol';
+import { OnewriterError, WRITE_KINDS } from '@onewriter/protocol';
 import { requireReplica } from '../../../replica/gateway-replica.ts';
 import { authorizeTenant } from '../../../security/authorize.ts';
 import { ownerOf } from '../../../security/shares.ts';
@@ -22,6 +22,16 @@ const HistoryPoint = z
     kind: z.enum(['pages', 'full', 'base', 'deleted']).openapi({
       description: 'Pages that changed, the whole file, a branch that begins, the deletion of the tenant.',
     }),
+    written: z
+      .object({
+        writes: z.int(),
+        kinds: z.array(z.enum(WRITE_KINDS)),
+        by: z.array(z.object({ who: z.string(), writes: z.int() })).openapi({
+          description: 'Those with the most writes: ids of clients, or "token <id>". The rest are of others.',
+        }),
+      })
+      .optional()
+      .openapi({ description: 'Absent where it is not known.' }),
   })
   .openapi('HistoryPoint');
 
