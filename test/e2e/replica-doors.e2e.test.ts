@@ -123,6 +123,15 @@ test('HTTP lists the history, restores beside a tenant and in its place, and ask
     ...{ status: 404, body: { error: { code: 'TENANT_NOT_FOUND' } } },
   });
 
+  const look = (body: object) => ask('POST', '/v1/tenants/bank/history/query', body);
+  expect(await look({ at: commitSeq, sql: 'SELECT v FROM t WHERE id < 3' })).toMatchObject({
+    ...{ status: 200, body: { columns: ['v'], rows: [{ v: 'a' }, { v: 'b' }] } },
+  });
+  const refused = async (body: object) => (await look(body)).body.error.code;
+  expect(await refused({ at: commitSeq, sql: 'DELETE FROM t' })).toBe('STATEMENT_NOT_ALLOWED');
+  expect(await refused({ at: 999, sql: 'SELECT 1' })).toBe('POSITION_UNKNOWN');
+  expect(await refused({ at: 'yesterday', sql: 'SELECT 1' })).toBe('INVALID_ARGUMENT');
+
   const path = '/v1/tenants/bank/restore';
   for (const wrong of [{ at: commitSeq }, { at: 'yesterday', as: 'x' }, { at: 1, as: 'x', replace: true }])
     expect(await ask('POST', path, wrong)).toMatchObject({ status: 400 });

@@ -1,9 +1,11 @@
 import { startLive } from './live.js';
 import { startPlots } from './plot.js';
 import { startSqlBox } from './sql.js';
+import { startTimeLine } from './time-line.js';
 
 startPlots();
 startSqlBox();
+startTimeLine();
 startLive();
 startTheme();
 startDialogs();

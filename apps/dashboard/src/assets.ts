@@ -11,6 +11,7 @@ const ASSETS: Readonly<Record<string, string>> = {
   'morph.js': 'text/javascript; charset=utf-8',
   'plot.js': 'text/javascript; charset=utf-8',
   'sql.js': 'text/javascript; charset=utf-8',
+  'time-line.js': 'text/javascript; charset=utf-8',
   'theme.js': 'text/javascript; charset=utf-8',
 };
 

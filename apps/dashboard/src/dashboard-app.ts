@@ -81,6 +81,7 @@ const MAX_FORM_BYTES = 256 * 1024;
  *   GET  /                           the overview; GET /live its changes, as server-sent events
  *   GET  /tenants?q=                 finds tenants
  *   GET  /tenants/:tenant            one tenant; …/live its changes; POST …/sql, …/pause, …/resume, …/check
+ *   GET  …/:tenant/history           its time line; POST …/sql, …/restore
  *   GET  /operations, …/:id          long work; …/live its changes; POST …/backup, …/:id/cancel
  *   GET  /queues…                    Bull Board; `?tenant=acme` goes to that tenant's queue
  *   GET  /audit                      who did what

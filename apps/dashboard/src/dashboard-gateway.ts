@@ -4,6 +4,7 @@ import {
   fromWireError,
   GATEWAY_NOT_REACHABLE,
   GatewayClient,
+  type HistoryPoint,
   OnewriterError,
   type WireError,
   type WireValue,
@@ -98,6 +99,10 @@ export interface GatewayCall {
 const TIMEOUT_MS = 10_000;
 /** A check reads the whole file; the gateway stops it after 30 s, unless it was set otherwise. */
 const CHECK_TIMEOUT_MS = 120_000;
+/** A point is restored first, which the gateway stops after two minutes. */
+const RESTORE_TIMEOUT_MS = 150_000;
+/** A history is read in a process of the gateway, stopped after a minute. */
+const HISTORY_TIMEOUT_MS = 70_000;
 const FRESH_MS = 2_000;
 /** Limit for all rows of an answer. */
 const MAX_CHARACTERS = 8 * 1024 * 1024;
@@ -145,16 +150,43 @@ export class DashboardGateway {
    * Runs one statement that reads, and stops it after `maxRows` rows. The caller has made sure that it reads: the gateway
    * would have anything else written.
    */
-  async read(tenant: string, sql: string, maxRows: number, call: GatewayCall): Promise<QueryRows> {
+  read(tenant: string, sql: string, maxRows: number, call: GatewayCall): Promise<QueryRows> {
+    const json = { sql, values: 'tagged', method: 'values' };
+    return this.#read(`/v1/tenants/${tenant}/query`, json, maxRows, call);
+  }
+
+  /** As {@link read}, on the tenant as it was at a point. */
+  readAt(tenant: string, at: string, sql: string, maxRows: number, call: GatewayCall): Promise<QueryRows> {
+    const json = { at, sql, values: 'tagged' };
+    const patient = { timeoutMs: RESTORE_TIMEOUT_MS, ...call };
+    return this.#read(`/v1/tenants/${tenant}/history/query`, json, maxRows, patient);
+  }
+
+  /** The points that a tenant can be restored to, the newest first. */
+  async history(tenant: string, limit: number, call: GatewayCall): Promise<readonly HistoryPoint[]> {
+    const path = `/v1/tenants/${tenant}/history?limit=${limit}`;
+    const patient = { timeoutMs: HISTORY_TIMEOUT_MS, ...call };
+    return (await this.#ask<{ readonly points: readonly HistoryPoint[] }>(path, patient)).points;
+  }
+
+  /** Starts a restore. The caller has asked for confirmation. @param as undefined: in the tenant's place @returns the operation's id */
+  async startRestore(tenant: string, at: string, as: string | undefined, call: GatewayCall): Promise<string> {
+    const json = as === undefined ? { at, replace: true } : { at, as };
+    const client = await this.#clientOf(call);
+    const { id } = await client.json<{ readonly id: string }>(`/v1/tenants/${tenant}/restore`, {
+      ...{ json, headers: { 'confirm-replace': tenant } },
+      ...{ timeoutMs: call.timeoutMs ?? TIMEOUT_MS, signal: call.signal },
+    });
+    return id;
+  }
+
+  async #read(path: string, json: object, maxRows: number, call: GatewayCall): Promise<QueryRows> {
     const enough = new AbortController();
     const signal = call.signal === undefined ? enough.signal : AbortSignal.any([enough.signal, call.signal]);
     const client = await this.#clientOf(call);
     const request = { timeoutMs: call.timeoutMs ?? TIMEOUT_MS, signal };
-    const response = await client.request(`/v1/tenants/${tenant}/query`, {
-      ...request,
-      headers: { accept: 'application/x-ndjson' },
-      json: { sql, values: 'tagged', method: 'values' },
-    });
+    const headers = { accept: 'application/x-ndjson' };
+    const response = await client.request(path, { ...request, headers, json });
     let columns: readonly string[] = [];
     const rows: (readonly WireValue[])[] = [];
     try {

@@ -50,6 +50,7 @@ import { readMetrics } from './reads/read-metrics.ts';
 import { ReadProcesses } from './reads/read-processes.ts';
 import { createReadSteps } from './reads/read-steps.ts';
 import { createGatewayReplica } from './replica/gateway-replica.ts';
+import { MAX_POINT_FILES } from './replica/point-files.ts';
 import { createAuditLog } from './security/audit-log.ts';
 import { createRateLimits } from './security/rate-limits.ts';
 import { Tokenless } from './security/tokenless.ts';
@@ -65,6 +66,8 @@ import { createRetireFile } from './tenants/retire-file.ts';
 import { TenantFiles } from './tenants/tenant-files.ts';
 
 const EMPTY_TRASH_EVERY_MS = 10 * 60_000;
+/** Longer than a gateway runs; what one left that was killed goes when it has given no sign of life. */
+const POINT_FOLDER_LIFE_MS = 365 * 24 * 60 * 60_000;
 
 await startProcess('gateway', async (config, log) => {
   // Its read processes load the same.
@@ -90,16 +93,19 @@ await startProcess('gateway', async (config, log) => {
   });
 
   const places = { dataDir: config.dataDir, dbFile: config.dbFile, busyTimeoutMs: config.busyTimeoutMs };
-  const readProcesses = new ReadProcesses({
+  const readSettings = {
     ...places,
-    // Where only the broker opens files they run what needs none: a tenant that is new is empty.
-    dataDir: route === 'file' ? places.dataDir : join(resolve(places.dataDir), 'none'),
-    maxOpenFiles: openFiles.perProcess,
-    maxProcesses: config.readProcesses,
     memoryBytes: config.readMemoryBytes,
     timeoutMs: config.readTimeoutMs,
     snapshotLogBytes: config.snapshotLogBytes,
     log,
+  };
+  const readProcesses = new ReadProcesses({
+    ...readSettings,
+    // Where only the broker opens files they run what needs none: a tenant that is new is empty.
+    dataDir: route === 'file' ? places.dataDir : join(resolve(places.dataDir), 'none'),
+    maxOpenFiles: openFiles.perProcess,
+    maxProcesses: config.readProcesses,
   });
   const quick = new QuickReads(places, readProcesses, openFiles.quick);
   const reads = route === 'file' ? quick : new OwnerTenantReads(onewriter, config.readTimeoutMs);
@@ -125,7 +131,20 @@ await startProcess('gateway', async (config, log) => {
   });
   const access = configuredAccess(config);
   const replica =
-    access && createGatewayReplica({ access, place: dataPlace, memoryBytes: config.readMemoryBytes });
+    access &&
+    createGatewayReplica({
+      access,
+      place: dataPlace,
+      memoryBytes: config.readMemoryBytes,
+      files: {
+        makeFolder: () => files.makeScratch('points', POINT_FOLDER_LIFE_MS),
+        removeFolder: path => files.removeScratch(path),
+        openReads: dataDir =>
+          new ReadProcesses({ ...readSettings, dataDir, maxOpenFiles: MAX_POINT_FILES, maxProcesses: 2 }),
+        readTimeoutMs: config.readTimeoutMs,
+        log,
+      },
+    });
   const load = createLoader({
     redis,
     place: dataPlace,
@@ -261,6 +280,7 @@ await startProcess('gateway', async (config, log) => {
     await closed;
     await stopped;
     quick.close();
+    await replica?.files.close();
     await readProcesses.close();
     await bodies.close();
     await uses.close();

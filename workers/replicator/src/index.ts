@@ -24,6 +24,7 @@ export * from './restore/restore-all.ts';
 export * from './restore/restore-point.ts';
 export * from './restore/restore-to-file.ts';
 export * from './restore/scratch-point.ts';
+export * from './restore/stage-point.ts';
 export * from './ship/messages.ts';
 export * from './ship/replicator-thread-url.ts';
 export * from './snapshot/snapshot-from-store.ts';

@@ -9,6 +9,18 @@ export function callOf(c: Context<DashboardEnv>): GatewayCall {
 
 /** A field of the form that was sent; '' where it is missing. */
 export async function readField(c: Context<DashboardEnv>, name: string): Promise<string> {
-  const value = (await c.req.parseBody())[name];
-  return typeof value === 'string' ? value : '';
+  return (await readFields(c, name))[name]!;
+}
+
+/** Fields of the form that was sent; each '' where it is missing. */
+export async function readFields<Name extends string>(
+  c: Context<DashboardEnv>,
+  ...names: readonly Name[]
+): Promise<Readonly<Record<Name, string>>> {
+  const form = await c.req.parseBody();
+  const fields = names.map(name => {
+    const value = form[name];
+    return [name, typeof value === 'string' ? value : ''];
+  });
+  return Object.fromEntries(fields);
 }

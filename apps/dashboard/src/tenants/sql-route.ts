@@ -1,15 +1,9 @@
-import {
-  assertTenantId,
-  classifyStatement,
-  describeStatement,
-  isOnewriterError,
-  LIMITS,
-  OnewriterError,
-} from '@onewriter/protocol';
+import { assertTenantId, describeStatement, isOnewriterError } from '@onewriter/protocol';
 import type { GatewayCall } from '../dashboard-gateway.ts';
 import type { Parts } from '../parts.ts';
 import { errorNotice } from '../views/notice.ts';
 import { MAX_SHOWN_ROWS, type SqlOutcome, sqlResult } from '../views/sql-result.ts';
+import { assertReads } from './assert-reads.ts';
 import { callOf, readField } from './request.ts';
 import { showTenant } from './tenant-page.ts';
 
@@ -35,14 +29,7 @@ async function runSql(
 ): Promise<SqlOutcome> {
   const began = performance.now();
   try {
-    // The gateway would have it written: what does not read never gets there.
-    if (Buffer.byteLength(sql) > LIMITS.maxStatementBytes || sql.trim() === '') {
-      throw new OnewriterError('INVALID_ARGUMENT', 'Type one statement.');
-    }
-    if (classifyStatement(sql).kind !== 'read') {
-      const message = 'This box only reads. Writes go through the application, or: npx onewriter sql';
-      throw new OnewriterError('FORBIDDEN', message);
-    }
+    assertReads(sql);
     const rows = await audit.record('tenant.sql', tenant, describeStatement(sql), () =>
       gateway.read(tenant, sql, MAX_SHOWN_ROWS, call),
     );

@@ -2,6 +2,7 @@ import type { Parts } from '../parts.ts';
 import { addBackupRoute } from './backup-route.ts';
 import { addCheckRoute } from './check-route.ts';
 import { addDurabilityRoute } from './durability-route.ts';
+import { addHistoryRoutes } from './history-routes.ts';
 import { addLetterRoutes } from './letter-routes.ts';
 import { addPauseRoutes } from './pause-routes.ts';
 import { addSqlRoute } from './sql-route.ts';
@@ -13,6 +14,7 @@ export function addTenantRoutes(parts: Parts): void {
   addTenantList(parts);
   addTenantPage(parts);
   addSqlRoute(parts);
+  addHistoryRoutes(parts);
   addPauseRoutes(parts);
   addDurabilityRoute(parts);
   addCheckRoute(parts);

@@ -38,7 +38,7 @@ export function replicaLine(
     unsound === undefined
       ? NOTHING
       : html` ${icon('critical')} <strong>Not sound: ${unsound.problems.join('; ')} (test restore ${formatAgo(now - unsound.at)}).</strong>`;
-  return html`<p class="subline">Replica: ${state}.${failed} Durability: ${durability ?? 'that of the settings'}. <button type="button" data-dialog="durability-dialog">Change…</button></p>`;
+  return html`<p class="subline">Replica: ${state}.${failed} Durability: ${durability ?? 'that of the settings'}. <button type="button" data-dialog="durability-dialog">Change…</button>${replica === undefined ? NOTHING : html` <a class="button" href="/tenants/${tenant}/history">History…</a>`}</p>`;
 }
 
 /** What holds for every tenant that the status does not list. */

@@ -1,14 +1,17 @@
 import type { DataPlace } from '@onewriter/files';
 import { type HistoryPoint, OnewriterError } from '@onewriter/protocol';
-import { type ReplicaAccess, readHistoryInProcess } from '@onewriter/replicator';
+import { type ReplicaAccess, readHistoryInProcess, stagePoint } from '@onewriter/replicator';
 import type { Owner } from '../security/shares.ts';
 import { Turns } from '../security/turns.ts';
+import { PointFiles, type PointFilesOptions } from './point-files.ts';
 
 /** The replica, as a gateway reads it. */
 export interface GatewayReplica {
   readonly access: ReplicaAccess;
   /** @throws OnewriterError RATE_LIMITED, ABORTED, STATEMENT_TIMEOUT, REPLICA_… */
   history(request: HistoryRequest): Promise<readonly HistoryPoint[]>;
+  /** What people look at before they go back. */
+  readonly files: Pick<PointFiles, 'use' | 'close'>;
 }
 
 /** Whose history is asked for, and on whose account. */
@@ -26,15 +29,21 @@ export interface GatewayReplicaOptions {
   readonly place: DataPlace;
   /** Limit of each process. */
   readonly memoryBytes: number;
+  /** Where files of former points lie, and how they are read. */
+  readonly files: Omit<PointFilesOptions, 'stage' | 'dbFile'>;
 }
 
 /** Each is a process: 0.35 s of CPU, and a few requests of the store. */
 const MAX_CALLERS = 32;
 const MAX_RUNNING = 2;
 const TIMEOUT_MS = 60_000;
+/** Of a file that people look at: what an object store gives in that time. */
+const RESTORE_TIMEOUT_MS = 120_000;
+const MAX_POINT_FILE_BYTES = 512 * 1024 * 1024;
 
 /** A {@link GatewayReplica} of one store. */
-export function createGatewayReplica({ access, place, memoryBytes }: GatewayReplicaOptions): GatewayReplica {
+export function createGatewayReplica(options: GatewayReplicaOptions): GatewayReplica {
+  const { access, place, memoryBytes } = options;
   const turns = new Turns({
     what: 'histories that are read',
     callers: MAX_CALLERS,
@@ -42,8 +51,18 @@ export function createGatewayReplica({ access, place, memoryBytes }: GatewayRepl
     turnsOfOwner: 1,
   });
   const limits = { timeoutMs: () => TIMEOUT_MS, memoryBytes };
+  const files = new PointFiles({
+    ...options.files,
+    dbFile: place.dbFile,
+    stage: request =>
+      stagePoint(place, {
+        ...{ ...request, access, maxBytes: MAX_POINT_FILE_BYTES, priority: 'usual' },
+        limits: { timeoutMs: () => RESTORE_TIMEOUT_MS, memoryBytes },
+      }),
+  });
   return {
     access,
+    files,
     history: async ({ tenant, limit, owner, signal }) => {
       const { turn, leave } = turns.enter(owner);
       try {

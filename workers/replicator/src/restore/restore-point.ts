@@ -123,16 +123,18 @@ export interface StageReplicaArgs extends PublicAccess {
   readonly from: string;
   readonly point: Point;
   readonly draft: string;
+  /** A larger file is not made. */
+  readonly maxBytes?: number | undefined;
 }
 
 /** In a process of its own. @throws OnewriterError as {@link restorePoint} */
 export async function stageReplica(
   { onProgress }: Pick<JobContext, 'onProgress'>,
-  { from, point, draft, ...access }: StageReplicaArgs,
+  { from, point, draft, maxBytes, ...access }: StageReplicaArgs,
 ): Promise<StagedReplica> {
   const replica = await openGivenReplica(access);
   try {
-    return await new RestoreSource(replica).stage(from, point, draft, onProgress);
+    return await new RestoreSource(replica).stage(from, point, draft, { onProgress, maxBytes });
   } finally {
     await replica.store.close();
   }

@@ -1,6 +1,7 @@
 import { dirname } from 'node:path';
 import {
   assertRoom,
+  formatBytes,
   inspectDraft,
   openReadOnly,
   readNumbers,
@@ -29,6 +30,14 @@ export interface StagedReplica extends StagedFile {
   readonly end: LogPosition | undefined;
 }
 
+/** Settings of a file that is staged. */
+export interface StageOptions {
+  /** Stored bytes that are done. */
+  readonly onProgress?: ((bytes: number) => void) | undefined;
+  /** A larger file is not made. */
+  readonly maxBytes?: number | undefined;
+}
+
 /** Segments may expire while they are read; each attempt begins with a newer state of the store. */
 const MAX_TRIES = 3;
 
@@ -49,17 +58,17 @@ export class RestoreSource {
   /**
    * Writes a tenant's file at a point, and checks it.
    * @param draft must not exist; it does not after an error, either
-   * @throws OnewriterError POSITION_UNKNOWN, REPLICA_…, DATABASE_FULL, DATABASE_CORRUPT
+   * @throws OnewriterError POSITION_UNKNOWN, REPLICA_…, DATABASE_FULL, DATABASE_CORRUPT, RESULT_TOO_LARGE
    */
   async stage(
     tenant: string,
     point: Point,
     draft: string,
-    onProgress?: ((bytes: number) => void) | undefined,
+    options: StageOptions = {},
   ): Promise<StagedReplica> {
     for (let tries = 1; ; tries++) {
       try {
-        return await stageOnce(this.#reader, tenant, point, draft, onProgress);
+        return await stageOnce(this.#reader, tenant, point, draft, options);
       } catch (error) {
         removeDatabase(draft);
         const isGone =
@@ -76,11 +85,19 @@ async function stageOnce(
   tenant: string,
   point: Point,
   draft: string,
-  onProgress: ((bytes: number) => void) | undefined,
+  { onProgress, maxBytes = Number.POSITIVE_INFINITY }: StageOptions,
 ): Promise<StagedReplica> {
   const plan = await reader.plan(tenant, point);
   const sizes = plan.segments.map(({ entry }) => entry.pages * entry.pageSize);
-  assertRoom(dirname(draft), Math.max(...sizes));
+  const largest = Math.max(...sizes);
+  if (largest > maxBytes) {
+    throw new OnewriterError(
+      'RESULT_TOO_LARGE',
+      `Tenant ${tenant} has ${formatBytes(largest)} there, over ${formatBytes(maxBytes)}: restore it under another name instead.`,
+      { tenant },
+    );
+  }
+  assertRoom(dirname(draft), largest);
   await restoreToFile(reader, plan, draft, { onProgress });
   return inspect(plan, draft);
 }

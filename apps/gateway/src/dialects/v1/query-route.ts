@@ -11,6 +11,7 @@ import { jsonResponse } from '../../http/json-response.ts';
 import { readIdempotencyKey, readMinCommitSeq } from '../../http/request-headers.ts';
 import { toRowKeys, toRowObject } from '../../http/row-keys.ts';
 import { type RowForm, rowsJson } from '../../reads/row-json.ts';
+import type { ReadRequest, TenantReads } from '../../reads/tenant-reads.ts';
 import { authorizeTenant } from '../../security/authorize.ts';
 import { boundTokenOf, ownerOf } from '../../security/shares.ts';
 import { NDJSON, toLineStream } from '../../streams/line-response.ts';
@@ -108,22 +109,34 @@ async function read(
   { fields, statements }: StatementBody<'query'>,
   shape: Shape,
 ): Promise<Response> {
-  const request = {
+  return answerRead(c, options.reads, shape, {
     tenant,
     statements,
     minCommitSeq: readMinCommitSeq(c),
-    safeIntegers: shape.values === 'tagged',
     timeoutMs: Math.min(fields.timeoutMs ?? Number.POSITIVE_INFINITY, options.readTimeoutMs),
+  });
+}
+
+/** Answers with the rows of a read: all at once, or in lines where they are wanted so. */
+export async function answerRead(
+  c: Context<GatewayEnv>,
+  reads: Pick<TenantReads, 'read' | 'stream'>,
+  shape: Shape,
+  what: Pick<ReadRequest, 'tenant' | 'statements' | 'minCommitSeq' | 'timeoutMs'>,
+): Promise<Response> {
+  const request = {
+    ...what,
+    safeIntegers: shape.values === 'tagged',
     signal: c.req.raw.signal,
     owner: boundTokenOf(ownerOf(c.get('access'))),
   };
   if (c.req.header('accept')?.includes(NDJSON)) {
-    const { columns, chunks } = await options.reads.stream(request);
+    const { columns, chunks } = await reads.stream(request);
     return c.body(toLineStream(toRowLines(columns, chunks, shape)), 200, { 'content-type': NDJSON });
   }
   const form: RowForm = { values: shape.values, rows: ROWS[shape.method] };
   const firstRowOnly = shape.method === 'get';
-  const { results, commitSeq } = await options.reads.read({ ...request, firstRowOnly, json: form });
+  const { results, commitSeq } = await reads.read({ ...request, firstRowOnly, json: form });
   c.get('assertAnswerRoom')();
   if (commitSeq !== undefined) c.header('Commit-Seq', String(commitSeq));
   if (shape.method === 'run') return c.json({});

@@ -11,7 +11,8 @@ import { createRoute, FAILURE, json, jsonBody, SECURED, TenantParam, z } from '.
 import { startOperation } from '../start-operation.ts';
 import { TENANT_PATH } from './request.ts';
 
-const at = z.union([z.int().min(0), z.string().min(1).max(100)]).openapi({
+/** Which point, as callers name it. */
+export const at = z.union([z.int().min(0), z.string().min(1).max(100)]).openapi({
   description:
     'The number of a commit, a time as 2026-11-30T12:00:00Z, "5 minutes ago" or newest (GET …/history lists them).',
   example: '5 minutes ago',
