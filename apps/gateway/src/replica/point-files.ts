@@ -164,7 +164,7 @@ export class PointFiles {
       () => {
         entry.isKept = true;
       },
-      () => this.#remove(entry),
+      () => {}, // those who wait for it see why, and the last of them removes it
     );
     this.#entries.set(key, entry);
     return entry;
