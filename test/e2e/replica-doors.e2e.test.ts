@@ -89,6 +89,13 @@ test('rows that one mistake took come back out of the replica, and later writes 
     { table: 'kept', removed: 1 },
     { table: 't', removed: 1, changed: 1, added: 1 },
   ]);
+  const then = parseJson(
+    await cli('sql', 'acme', 'SELECT v FROM t WHERE id = ?', '--params', '[1]', ...point),
+  );
+  expect(then).toMatchObject({ kind: 'read', columns: ['v'], rows: [['a']] });
+  for (const sql of ['DELETE FROM t', 'SELECT * FROM missing', ''])
+    expect((await cli('sql', 'acme', sql, ...point)).code).not.toBe(0);
+  expect((await cli('sql', 'acme', ...point)).stderr).toContain('one statement that reads');
   const back = parseJson(await cli('restore', 'acme', ...point, '--rows', 't'));
   expect(back).toMatchObject({ broughtBack: 2, tablesFormer: [] });
   expect((await rowsOf('acme')).map(({ id, v }) => `${id} ${v}`)).toEqual(['1 a', '2 b', '3 c', '4 later']);

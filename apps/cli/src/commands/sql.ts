@@ -9,6 +9,7 @@ import { runAtTerminal } from '../shell/run-terminal.ts';
 import { SqlShell } from '../shell/sql-shell.ts';
 import { connectOptions, findTarget, requireDataDir } from '../target.ts';
 import { UsageError } from '../usage-error.ts';
+import type { sqlAt } from './sql-at.ts';
 
 /** Options of `onewriter sql`, as the command line gives them. */
 export interface SqlOptions {
@@ -18,6 +19,10 @@ export interface SqlOptions {
   /** File with statements that are applied as a whole or not at all. */
   readonly script?: string | undefined;
   readonly timeout?: string | undefined;
+  /** A point of the replica: reads alone. */
+  readonly at?: string | undefined;
+  /** Where the replica is. */
+  readonly from?: string | undefined;
   readonly json?: boolean | undefined;
 }
 
@@ -37,6 +42,11 @@ export async function sql(
   const givenMs = parseTimeout(options.timeout);
   const begunAt = performance.now();
   if (statement !== undefined) assertOneStatement(statement);
+  if (options.at !== undefined) {
+    if (statement === undefined || options.script !== undefined)
+      throw new UsageError('With --at give one statement that reads.');
+    return runAt(tenant, statement, { ...options, at: options.at, params });
+  }
   const script = options.script === undefined ? undefined : readScript(options.script, statement);
   const target = findTarget(options.dataDir);
   requireDataDir(target);
@@ -80,6 +90,11 @@ export async function sql(
     return EXIT.ok;
   }
   return await runLines(shell); // awaited: the client is closed when this function returns
+}
+
+/** It loads what reads replicas: half a second. */
+async function runAt(...given: Parameters<typeof sqlAt>): Promise<number> {
+  return (await import('./sql-at.ts')).sqlAt(...given);
 }
 
 async function runLines(shell: SqlShell): Promise<number> {

@@ -1,5 +1,12 @@
 import { type Command, Option } from 'commander';
-import { DATA_DIR_OPTION, JSON_OPTION, type ProgramContext, withExamples } from './options.ts';
+import {
+  AT_OPTION,
+  DATA_DIR_OPTION,
+  FROM_OPTION,
+  JSON_OPTION,
+  type ProgramContext,
+  withExamples,
+} from './options.ts';
 
 /** `sql`, `tail`, `import` and `export`: what is in a tenant. */
 export function addDataCommands(program: Command, { setExitCode }: ProgramContext): void {
@@ -21,6 +28,8 @@ export function addDataCommands(program: Command, { setExitCode }: ProgramContex
         "statements that are applied as a whole or not at all; '-' is standard input",
       )
       .option('--timeout <seconds>', 'deadline of a statement (default: 30)')
+      .option(...AT_OPTION)
+      .option(...FROM_OPTION)
       .option('--json', 'print each result as one line of JSON')
       .action(async (tenant, statement, options) =>
         setExitCode(await (await import('../commands/sql.ts')).sql(tenant, statement, options)),
@@ -30,6 +39,7 @@ export function addDataCommands(program: Command, { setExitCode }: ProgramContex
       'onewriter sql acme "SELECT * FROM tasks LIMIT 5"',
       `onewriter sql acme "UPDATE tasks SET title = ? WHERE id = ?" --params '["new", 7]'`,
       'onewriter sql acme .schema',
+      'onewriter sql acme "SELECT * FROM tasks" --at "1 hour ago"   out of the replica',
       'onewriter sql acme --script migrate.sql                   all or nothing',
       'onewriter sql acme < statements.sql                       one after the other, until one fails',
     ],
