@@ -27,6 +27,8 @@ export interface StatusReplica {
   readonly waitingJobs: number;
   /** Those that are most behind, and those with gaps; at most {@link MAX_WORST_TENANTS}. */
   readonly worst: readonly StatusReplicaTenant[];
+  /** What the store changed since it was stored, since this broker leads, and tenants that were stored again for it; at most 20. */
+  readonly damaged?: { readonly found: number; readonly tenants: readonly string[] } | undefined;
   /** What could not be done and is tried again, the newest first; tenant '' where it is about all. At most 20. */
   readonly failures?: readonly StatusReplicaFailure[] | undefined;
   /** Absent where they are switched off, and in the status of older brokers. */

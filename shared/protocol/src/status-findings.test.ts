@@ -149,6 +149,7 @@ it.each<[string, Partial<BrokerStatus>, string | undefined]>([
     { replica: { ...REPLICA, stores: [STORE, { ...STORE, copy: { behindPacks: 5, behindMs: 3_600_001 } }] } },
     undefined,
   ],
+  ['OnewriterReplicaDamaged', { replica: { ...REPLICA, damaged: { found: 1, tenants: ['acme'] } } }, 'acme'],
   ['OnewriterReplicaUnsound', { replica: { ...REPLICA, rehearsals: UNSOUND } }, 'acme'],
   [
     'OnewriterReplicaUnverified',

@@ -261,7 +261,7 @@ function findInTenants({ parked, tenants, lanes, wal }: BrokerStatus, add: Add):
 /** The replica: what is not off the machine yet, and histories with a hole. */
 function findInReplica({ at, replica }: BrokerStatus, add: Add): void {
   if (replica === undefined) return;
-  const { stores, available, lagMs, lagBytes, bufferBytes, gaps, worst } = replica;
+  const { stores, available, lagMs, lagBytes, bufferBytes, gaps, worst, damaged } = replica;
   for (const [index, { address, ok, failingSince = at, error = 'it does not answer' }] of stores.entries()) {
     if (ok) continue;
     const age = `${Math.max(0, Math.round((at - failingSince) / 1_000))} s`;
@@ -294,6 +294,13 @@ function findInReplica({ at, replica }: BrokerStatus, add: Add): void {
       text,
       gaps === 1 ? worst.find(row => row.gaps > 0)?.tenant : undefined,
     );
+  }
+  if (damaged !== undefined && damaged.found > 0) {
+    const [tenant] = damaged.tenants;
+    const whose =
+      tenant === undefined ? '' : ` (${damaged.tenants.slice(0, MAX_TENANT_FINDINGS).join(', ')})`;
+    const text = `The store changed ${damaged.found} of its objects or parts of them${whose}: these tenants are stored again, and some of their commits cannot be gone back to.`;
+    add('critical', 'OnewriterReplicaDamaged', text, damaged.tenants.length === 1 ? tenant : undefined);
   }
   for (const { address, copy } of stores) {
     if (copy === undefined || copy.behindMs <= STATUS_BOUNDS.replicaCopyBehindMs) continue;

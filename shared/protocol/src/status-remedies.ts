@@ -45,6 +45,8 @@ const REMEDIES: Readonly<Record<string, string>> = {
     'Bring the store back, or raise ONEWRITER_REPLICA_BUFFER_BYTES. Full, commits are dropped from the history, and each tenant is read whole when the store is back.',
   OnewriterReplicaGap:
     'Nothing is lost that is in the file: the tenant was read whole again. See why in the log of the broker, and whether another program writes the files.',
+  OnewriterReplicaDamaged:
+    'Find out what changes objects in that store: a failing disk, another program. Use another store until then; the newest state of the tenants is stored again.',
   OnewriterReplicaUnsound:
     'Back the tenant up (onewriter backup), and look closer: onewriter replica verify. If it stays unsound, set its durability to off and back: its whole file is stored again.',
   OnewriterReplicaUnverified:

@@ -62,7 +62,7 @@ export class TestShip {
       keys,
       readFull,
       instance: String(Math.random()),
-      compact: async () => ({ packs: [], needsFull: [] }),
+      compact: async () => ({ packs: [], needsFull: [], damaged: { tenants: [], packs: [] } }),
       copies: [],
       post: message => this.messages.push(message),
       onFatal: error => this.fatal.push(error),

@@ -4,7 +4,7 @@ import { formatTable } from '../table.ts';
 
 /** What `onewriter replica status` shows. */
 export function formatReplica(replica: StatusReplica, now: number): string {
-  const { stores, worst, rehearsals, failures = [] } = replica;
+  const { stores, worst, rehearsals, failures = [], damaged } = replica;
   const rows = stores.map(store => [
     store.address,
     stateOf(store, now),
@@ -32,6 +32,9 @@ export function formatReplica(replica: StatusReplica, now: number): string {
   const problems = [
     ...(rehearsals?.failed ?? []).map(
       ({ tenant, problems, at }) => `not sound  ${tenant}: ${problems.join('; ')} (${time(at)})`,
+    ),
+    ...(damaged?.tenants ?? []).map(
+      tenant => `damaged    ${tenant}: the store changed it; it is stored again`,
     ),
     ...failures.map(
       ({ tenant, message, at }) => `failed     ${tenant === '' ? '' : `${tenant}: `}${message} (${time(at)})`,

@@ -16,7 +16,15 @@ const STATUS: ReplicaStatus = {
       copy: { behindPacks: undefined, behindMs: 2_500, error: 'no rights' },
     },
   ],
-  ...{ term: 2, packs: 9, tenants: 3, lagMs: 1_500, lagBytes: 64, gaps: 1 },
+  ...{
+    term: 2,
+    packs: 9,
+    tenants: 3,
+    lagMs: 1_500,
+    lagBytes: 64,
+    gaps: 1,
+    damaged: { found: 2, tenants: ['acme'] },
+  },
   worst: Array.from({ length: 60 }, (_, index) => ({
     ...{ tenant: `t${index}`, pos: 1, commitSeq: 1, commitMs: 2, storedMs: 3, lagCommits: 1, lagBytes: 1 },
     ...{ lagMs: 1, gaps: 0, verifiedMs: undefined, verifiedPos: undefined },
@@ -68,6 +76,7 @@ it('shows the replica in the status, bounded, and its figures as metrics', () =>
     onewriter_replica_lag_bytes: one(64),
     onewriter_replica_buffer_bytes: one(100),
     onewriter_replica_gaps_total: one(1),
+    onewriter_replica_damaged_total: one(2),
     onewriter_replica_waiting_jobs: one(4),
     onewriter_replica_requests_total: [
       { labels: { store: 0, kind: 'get' }, value: 1 },

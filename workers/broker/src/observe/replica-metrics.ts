@@ -73,6 +73,12 @@ export function replicaFamilies(family: Family): MetricSource[] {
       'counter',
     ),
     family(
+      'onewriter_replica_damaged_total',
+      'Segments and packs that the store changed.',
+      one(({ damaged }) => damaged?.found ?? 0),
+      'counter',
+    ),
+    family(
       'onewriter_replica_waiting_jobs',
       'Committed jobs whose callers wait for the replica.',
       one(({ waitingJobs }) => waitingJobs),

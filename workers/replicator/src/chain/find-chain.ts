@@ -4,7 +4,7 @@ import type { CallOptions, ObjectStore } from '../store/object-store.ts';
 import { childrenOf, numbersOf } from './blocks.ts';
 import { coverOf, type Point } from './point.ts';
 import { readAhead } from './read-ahead.ts';
-import { readIndex } from './read-index.ts';
+import { readIndexOrEmpty } from './read-index.ts';
 import { readBlock } from './replica-state.ts';
 
 /*
@@ -99,7 +99,7 @@ export async function followPacks(
 /** Only packs of level 0 may be void, and which is shows the highest term before them. */
 async function termBefore({ store, termAt, options }: ChainSearch, pack: PackId): Promise<number> {
   if (pack.level !== 1 || pack.number === 1) return 0;
-  const before = await readIndex(store, { level: 1, number: pack.number - 1 }, options);
+  const before = await readIndexOrEmpty(store, { level: 1, number: pack.number - 1 }, options);
   // What expired ends with a catalogue.
-  return before?.term ?? termAt(numbersOf(pack).first - 1);
+  return before?.term || termAt(numbersOf(pack).first - 1);
 }

@@ -1,5 +1,5 @@
 import { type PackId, type PackIndex, packKey } from '../format/entry.ts';
-import { decodeIndex, INDEX_READ_BYTES } from '../format/pack.ts';
+import { assertVersion, decodeIndex, INDEX_READ_BYTES, isDamagedPack } from '../format/pack.ts';
 import type { CallOptions, ObjectStore } from '../store/object-store.ts';
 
 /**
@@ -19,5 +19,31 @@ export async function readIndex(
     const index = decodeIndex(found.body, found.size);
     if (!('needs' in index)) return index;
     last = index.needs;
+  }
+}
+
+/**
+ * As {@link readIndex}; a pack that cannot be read counts as empty: one damaged object must not end the work for all tenants.
+ * @throws OnewriterError REPLICA_UNAVAILABLE; REPLICA_REFUSED where a newer version made it
+ */
+export async function readIndexOrEmpty(
+  store: ObjectStore,
+  pack: PackId,
+  options?: CallOptions,
+): Promise<PackIndex | undefined> {
+  try {
+    return await readIndex(store, pack, options);
+  } catch (error) {
+    if (!isDamagedPack(error)) throw error;
+  }
+  // Only this answer may have been wrong.
+  const whole = await store.get(packKey(pack), options);
+  if (whole === undefined) return undefined;
+  assertVersion(whole.body);
+  try {
+    return decodeIndex(whole.body, whole.body.length) as PackIndex;
+  } catch (error) {
+    if (!isDamagedPack(error)) throw error;
+    return { v: 1, ...pack, term: 0, writtenAtMs: 0, entries: [], damaged: true };
   }
 }

@@ -6,7 +6,7 @@ import { childrenOf, packsFor } from './blocks.ts';
 import { type Catalog, readCatalog } from './catalog.ts';
 import { type Head, readHead } from './head.ts';
 import { readAhead } from './read-ahead.ts';
-import { readIndex } from './read-index.ts';
+import { readIndexOrEmpty } from './read-index.ts';
 
 /*
  * What a store holds, without listing it:
@@ -26,6 +26,8 @@ export interface ReplicaState {
   readonly next: number;
   /** The highest that was seen; 0: none. */
   readonly term: number;
+  /** Packs behind the catalogue that cannot be read: what was only in them is missing. */
+  readonly damaged: readonly PackId[];
 }
 
 /** Indexes that are read at the same time. */
@@ -73,19 +75,21 @@ async function tryRead(
     for (const index of indexes) reading.add(index);
   }
   const next = await readTail(store, Math.max(from, head.compacted[1] + 1), reading, options);
-  const { tenants, term } = reading;
+  const { tenants, term, damaged } = reading;
   return {
     head,
     catalog: catalog && { to: catalog.to, term: catalog.term, atMs: catalog.atMs },
     tenants,
     next,
     term,
+    damaged,
   };
 }
 
 /** The chains, as far as packs were read. */
 class Reading {
   readonly tenants = new Map<string, ChainState>();
+  readonly damaged: PackId[] = [];
   term: number;
 
   constructor(catalog: Catalog | undefined) {
@@ -94,7 +98,8 @@ class Reading {
   }
 
   /** Packs come in the order of their numbers. */
-  add({ level, number, term, entries }: PackIndex): void {
+  add({ level, number, term, entries, damaged }: PackIndex): void {
+    if (damaged) this.damaged.push({ level, number });
     // A late pack of a former leader, whose successor had begun already: it was not acknowledged.
     if (term < this.term) return;
     this.term = term;
@@ -110,7 +115,7 @@ class Reading {
 }
 
 /**
- * Reads the index of a pack, or of those that it was made of.
+ * Reads the index of a pack, or of those that it was made of where it is not there, or damaged.
  * @returns undefined where one is missing
  */
 export async function readBlock(
@@ -118,14 +123,15 @@ export async function readBlock(
   pack: PackId,
   options: CallOptions,
 ): Promise<readonly PackIndex[] | undefined> {
-  const index = await readIndex(store, pack, options);
-  if (index !== undefined) return [index];
-  if (pack.level === 0) return undefined;
+  const index = await readIndexOrEmpty(store, pack, options);
+  const instead = index && [index];
+  if (index?.damaged === undefined && instead !== undefined) return instead;
+  if (pack.level === 0) return instead;
   const indexes: PackIndex[] = [];
   for await (const below of readAhead(childrenOf(pack), WINDOW, (child, signal) =>
     readBlock(store, child, withSignal(options, signal)),
   )) {
-    if (below === undefined) return undefined;
+    if (below === undefined) return instead;
     indexes.push(...below);
   }
   return indexes;
@@ -142,7 +148,7 @@ async function readTail(
   for (let probes = FIRST_PROBES; ; probes = Math.min(2 * probes, MAX_PROBES)) {
     const packs = Array.from({ length: probes }, (_, index): PackId => ({ level: 0, number: next + index }));
     for await (const index of readAhead(packs, WINDOW, (pack, signal) =>
-      readIndex(store, pack, withSignal(options, signal)),
+      readIndexOrEmpty(store, pack, withSignal(options, signal)),
     )) {
       if (index === undefined) return next;
       reading.add(index);

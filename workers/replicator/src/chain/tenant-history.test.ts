@@ -31,7 +31,7 @@ it('finds the whole history, and reads only the catalogues that have more of it'
   });
   const next = BLOCKS * 4_096 + 1;
   const state = {
-    ...{ next, term: 1, catalog: undefined, tenants: chainAt(BLOCKS) },
+    ...{ next, term: 1, catalog: undefined, tenants: chainAt(BLOCKS), damaged: [] },
     head: { ...FIRST_HEAD, catalogs, kept: { ...FIRST_HEAD.kept, 0: next } },
   };
   const read: number[] = [];

@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
 import { isOnewriterError } from '@onewriter/protocol';
 import { partKey } from '../chain/read-body.ts';
-import type { PackId, SegmentParts, SegmentPlace } from '../format/entry.ts';
-import type { Keyring } from '../format/keyring.ts';
+import type { PackId, SegmentParts } from '../format/entry.ts';
+import { KEY_MISSING, type Keyring } from '../format/keyring.ts';
 import { hashOf, type PackedSegment } from '../format/pack.ts';
 import { decodeBody, type SegmentBody } from '../format/segment-body.ts';
 import type { CallOptions, ObjectStore } from '../store/object-store.ts';
 import { mergeBodies } from './merge-bodies.ts';
 import { chunksOf, type MergeGroup } from './merge-groups.ts';
-import type { PackSources } from './pack-sources.ts';
+import type { PackSources, ReadBodies } from './pack-sources.ts';
 
 /** Stored bodies that are in memory at a time, beside the pack that is made. */
 const MAX_CHUNK_BYTES = 32 * 1024 * 1024;
@@ -22,6 +22,8 @@ export interface BuildOptions {
   readonly sources: PackSources;
   readonly pack: PackId;
   readonly call: CallOptions;
+  /** A segment of the tenant was changed in the store: it cannot be merged, and is copied as it is. */
+  readonly onDamaged: (tenant: string) => void;
 }
 
 /** Merges and copies segments, in order; large bodies are stored here already. */
@@ -32,9 +34,9 @@ export async function buildSegments(
   const segments: PackedSegment[] = [];
   let bytes = 0;
   for (const chunk of chunksOf(groups, MAX_CHUNK_BYTES)) {
-    const bodies = await options.sources.readBodies(chunk.flat());
+    const stored = await options.sources.readBodies(chunk.flat());
     for (const group of chunk) {
-      for (const segment of await mergeGroup(group, bodies, options.keys)) {
+      for (const segment of await mergeGroup(group, stored, options)) {
         const size = segment.body?.length ?? 0;
         const isInline = size <= MAX_INLINE_BYTES && bytes + size <= MAX_PACK_BYTES;
         segments.push(isInline ? segment : await storeApart(segment, options));
@@ -47,36 +49,44 @@ export async function buildSegments(
 
 async function mergeGroup(
   group: MergeGroup,
-  stored: ReadonlyMap<SegmentPlace, Buffer>,
-  keys: Keyring,
+  stored: ReadBodies,
+  { keys, onDamaged }: BuildOptions,
 ): Promise<readonly PackedSegment[]> {
-  const bodies = group.length === 1 ? undefined : await openBodies(group, stored, keys);
-  if (bodies === undefined) return group.map(place => ({ entry: place.entry, body: stored.get(place) }));
+  const [{ entry: first }] = group;
+  const isDamaged = group.some(place => stored.damaged.has(place));
+  if (isDamaged) onDamaged(first.tenant);
+  const opened = isDamaged || group.length === 1 ? 'unreadable' : await openBodies(group, stored, keys);
+  if (opened === 'damaged') onDamaged(first.tenant);
+  if (typeof opened === 'string') {
+    return group.map(place => ({
+      entry: place.entry,
+      body: stored.bodies.get(place),
+      sha256: place.entry.sha256,
+    }));
+  }
   const merged = await mergeBodies(
     group.map(({ entry }) => entry),
-    bodies,
+    opened,
   );
   const { body, key } = await keys.seal(merged.entry, merged.body);
   return [{ entry: { ...merged.entry, key }, body }];
 }
 
-/** Undefined where the tenant's key was erased: then they are copied as they are, unreadable. */
+/** 'unreadable': the tenant's key was erased, or is not given. */
 async function openBodies(
   group: MergeGroup,
-  stored: ReadonlyMap<SegmentPlace, Buffer>,
+  { bodies: stored }: ReadBodies,
   keys: Keyring,
-): Promise<readonly SegmentBody[] | undefined> {
+): Promise<readonly SegmentBody[] | 'unreadable' | 'damaged'> {
   const bodies: SegmentBody[] = [];
   for (const place of group) {
     const { entry } = place;
-    let opened: Buffer;
     try {
-      opened = await keys.open(entry, entry.key, stored.get(place)!);
+      bodies.push(await decodeBody(await keys.open(entry, entry.key, stored.get(place)!)));
     } catch (error) {
-      if (isOnewriterError(error, 'REPLICA_REFUSED')) return undefined;
-      throw error;
+      if (!isOnewriterError(error, 'REPLICA_REFUSED')) throw error;
+      return error.details.reason === KEY_MISSING ? 'unreadable' : 'damaged';
     }
-    bodies.push(await decodeBody(opened));
   }
   return bodies;
 }

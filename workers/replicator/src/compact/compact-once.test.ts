@@ -5,7 +5,9 @@ import { expect, test } from 'vitest';
 import { type Commit, CompactWorld, endingStore } from '../../test-support/compact-world.ts';
 import { testEntry } from '../../test-support/test-entry.ts';
 import { HEAD_KEY, readHead } from '../chain/head.ts';
+import { readBody } from '../chain/read-body.ts';
 import { readIndex } from '../chain/read-index.ts';
+import { readState } from '../chain/replica-state.ts';
 import { packKey } from '../format/entry.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 
@@ -161,26 +163,79 @@ test('waits for a block with a hole, and stops where a newer leader compacts', a
   await expect(world.compact()).rejects.toMatchObject({ code: 'REPLICA_FENCED' });
 });
 
-test('leaves a damaged segment alone: nothing is made of it, and nothing expires', async () => {
+const NOTHING = { tenants: [], packs: [] };
+
+test.each([
+  ['plain', []],
+  ['encrypted', [randomBytes(32).toString('base64')]],
+])(
+  'names the tenant of a segment that the store changed (%s), and compacts all others',
+  async (_, masterKeys) => {
+    const world = new CompactWorld(masterKeys);
+    await world.ship([await world.full('acme'), await world.full('beta')]);
+    for (let pack = 2; pack <= 512; pack++) {
+      const commit: Commit = { size: 1, writes: [[1, pack % 256]] };
+      await world.ship([await world.pages('beta', [commit]), await world.pages('acme', [commit])]);
+    }
+    const index = (await readIndex(world.store, { level: 0, number: 5 }))!;
+    const { offset, length } = index.entries.find(({ tenant }) => tenant === 'acme')!;
+    world.store.objects.get(packKey(index))![offset + length - 1]! ^= 1;
+    const { packs, damaged } = await world.compact();
+    expect(packs.at(-1)).toEqual({ level: 2, number: 1 });
+    expect(damaged).toEqual({ tenants: ['acme'], packs: [] });
+    const { tenants } = await readState(world.store);
+    expect(tenants.get('beta')!.places).toHaveLength(1);
+    // It stays recognizable at all levels, and is no part of what begins behind it.
+    const refused = { code: 'REPLICA_REFUSED', details: { reason: 'damaged segment' } };
+    const bodies = tenants.get('acme')!.places.map(place => readBody(world.store, world.keys, place));
+    await expect(Promise.all(bodies)).rejects.toMatchObject(refused);
+    await world.ship([await world.full('acme')]);
+    expect(await world.contents()).toEqual(world.expected());
+    expect((await world.compact()).damaged).toEqual(NOTHING);
+  },
+);
+
+test('takes a pack that cannot be read for empty, and says so once', async () => {
+  const world = new CompactWorld();
+  await world.ship([await world.full('acme'), await world.full('beta')]);
+  await world.ship([await world.pages('acme', [{ size: 1, writes: [[1, 2]] }])]);
+  for (let pack = 3; pack <= 32; pack++) {
+    await world.ship([await world.pages('beta', [{ size: 1, writes: [[1, pack]] }])]);
+  }
+  const key = packKey({ level: 0, number: 2 });
+  world.store.objects.get(key)!.subarray(-20).fill(0);
+  const { packs, damaged } = await world.compact();
+  expect(packs).toHaveLength(1);
+  expect(damaged).toEqual({ tenants: [], packs: [key] });
+  const { acme, beta } = (await world.contents()) as Record<string, { pos: number }>;
+  expect(acme).toMatchObject({ pos: 1 });
+  expect(beta).toEqual(world.expected()['beta']);
+  expect((await world.compact()).damaged).toEqual(NOTHING);
+});
+
+test('does not take a pack of a newer version for empty', async () => {
+  const world = new CompactWorld();
+  for (let pack = 1; pack <= 32; pack++) await world.ship([]);
+  const newer = world.store.objects.get(packKey({ level: 0, number: 2 }))!;
+  newer[4] = 2;
+  newer.write('OWPKEND2', newer.length - 8);
+  await expect(world.compact()).rejects.toMatchObject({ details: { reason: 'unknown format' } });
+});
+
+test('reads what a damaged pack was made of, and makes one again that no head names', async () => {
   const world = new CompactWorld();
   await world.ship([await world.full('acme')]);
   for (let pack = 2; pack <= 32; pack++) {
     await world.ship([await world.pages('acme', [{ size: 1, writes: [[1, pack]] }])]);
   }
-  const damaged = world.store.objects.get(packKey({ level: 0, number: 5 }))!;
-  damaged[20]! ^= 1;
-  await expect(world.compact()).rejects.toMatchObject({ code: 'REPLICA_REFUSED' });
-  expect(world.store.objects.has(packKey({ level: 1, number: 1 }))).toBe(false);
-});
-
-test('does not copy a segment that was changed in the store', async () => {
-  const world = new CompactWorld();
-  const { entry, body } = await world.full('acme');
-  await world.ship([{ entry, body }]);
-  for (let pack = 2; pack <= 32; pack++) await world.ship([]);
-  // The last byte of its only page.
-  world.store.objects.get(packKey({ level: 0, number: 1 }))![8 + body!.length - 1]! ^= 1;
-  await expect(world.compact()).rejects.toMatchObject({ code: 'REPLICA_REFUSED' });
+  await world.compact();
+  const key = packKey({ level: 1, number: 1 });
+  world.store.objects.get(key)!.subarray(-20).fill(0);
+  expect(await world.contents()).toEqual(world.expected());
+  world.store.objects.delete(HEAD_KEY);
+  await world.compact();
+  expect(await readIndex(world.store, { level: 1, number: 1 })).toMatchObject({ entries: [{ max: 32 }] });
+  expect(await world.contents()).toEqual(world.expected());
 });
 
 test('takes a pack that is there already, as another run made it, and its own change of the head whose answer was lost', async () => {

@@ -4,7 +4,7 @@ import { childrenOf, numbersOf, packsFor } from '../chain/blocks.ts';
 import { type Catalog, catalogKey, encodeCatalog, readCatalog } from '../chain/catalog.ts';
 import type { Head } from '../chain/head.ts';
 import { readAhead } from '../chain/read-ahead.ts';
-import { readIndex } from '../chain/read-index.ts';
+import { readIndex, readIndexOrEmpty } from '../chain/read-index.ts';
 import { readBlock, readState } from '../chain/replica-state.ts';
 import { ChainState } from '../format/chain-state.ts';
 import { type PackId, type PackIndex, packKey } from '../format/entry.ts';
@@ -51,12 +51,21 @@ export interface Compacted {
   readonly packs: readonly PackId[];
   /** Tenants that should have a new full segment. */
   readonly needsFull: readonly string[];
+  readonly damaged: Damaged;
+}
+
+/** What the store changed since it was stored. It is kept as it is, and all else is compacted. */
+export interface Damaged {
+  /** Tenants with a damaged segment. */
+  readonly tenants: readonly string[];
+  /** Packs that cannot be read: which tenants were in them is not known. */
+  readonly packs: readonly string[];
 }
 
 /**
  * Makes the packs of higher levels that can be made, and deletes what is no longer kept.
- * @throws OnewriterError REPLICA_FENCED where a newer leader compacts; REPLICA_REFUSED where a pack is damaged: it is not compacted, and
- * nothing expires; REPLICA_UNAVAILABLE
+ * @throws OnewriterError REPLICA_FENCED where a newer leader compacts; REPLICA_REFUSED where packs or the catalogue are gone,
+ * or of a newer version; REPLICA_UNAVAILABLE
  */
 export async function compactOnce(options: CompactOptions): Promise<Compacted> {
   const call: CallOptions = { signal: options.signal };
@@ -64,7 +73,7 @@ export async function compactOnce(options: CompactOptions): Promise<Compacted> {
   const compactor = new Compactor(options, call, head);
   const packs = await compactor.makePacks();
   await compactor.expire();
-  return { packs, needsFull: compactor.needsFull() };
+  return { packs, needsFull: compactor.needsFull(), damaged: compactor.damaged };
 }
 
 class Compactor {
@@ -74,6 +83,8 @@ class Compactor {
   /** All chains as of the last pack of level 1, and the highest term up to there. */
   #tenants = new Map<string, ChainState>();
   #term = 0;
+  readonly #damagedTenants = new Set<string>();
+  readonly #damagedPacks: string[] = [];
 
   constructor(options: CompactOptions, call: CallOptions, head: HeadWriter) {
     this.#options = options;
@@ -109,6 +120,10 @@ class Compactor {
     return [...new Set([...large, ...old])];
   }
 
+  get damaged(): Damaged {
+    return { tenants: [...this.#damagedTenants], packs: this.#damagedPacks };
+  }
+
   async expire(): Promise<void> {
     const { store, retentionMs, nowMs } = this.#options;
     const isOver = isGraceOver(this.#head.head, nowMs);
@@ -130,17 +145,19 @@ class Compactor {
     const { store, keys } = this.#options;
     const children = childrenOf(pack);
     // Asks for the newest first: in most cases it is the one that is missing.
-    if (pack.level === 1 && (await readIndex(store, children.at(-1)!, this.#call)) === undefined)
+    const newest = pack.level === 1 ? children.at(-1) : undefined;
+    if (newest !== undefined && (await readIndexOrEmpty(store, newest, this.#call)) === undefined)
       return undefined;
     // One that was ended before it changed the head has made it: what it stored beside the pack would be stored twice.
-    const made = await readIndex(store, pack, this.#call);
-    if (made !== undefined) return made;
+    const made = await readIndexOrEmpty(store, pack, this.#call);
+    if (made !== undefined && !made.damaged) return made;
     const sources = new PackSources(store, this.#call);
     const indexes = await sources.readIndexes(children);
     if (indexes === undefined) {
       if (pack.level === 1) return undefined;
       throw missingPacks(pack);
     }
+    for (const index of indexes) if (index.damaged) this.#damagedPacks.push(packKey(index));
     const before = pack.level === 1 ? { tenants: this.#tenants, term: this.#term } : undefined;
     const contents = readContents(indexes, before);
     const groups = [...contents.tenants.values()].flatMap(places => groupsOf(places, MAX_MERGED_BYTES));
@@ -148,10 +165,14 @@ class Compactor {
       const { tenants } = (await this.#newestCatalog()) ?? { tenants: new Map() };
       groups.push(...chooseCarried(tenants, this.#head.head.kept[3], contents.tenants));
     }
-    const segments = await buildSegments(groups, { store, keys, sources, pack, call: this.#call });
+    const onDamaged = (tenant: string) => this.#damagedTenants.add(tenant);
+    const building = { store, keys, sources, pack, call: this.#call, onDamaged };
+    const segments = await buildSegments(groups, building);
     const { superseded, writtenAtMs } = contents;
     const { bytes, index } = encodePack({ ...pack, term: contents.term, writtenAtMs, superseded }, segments);
-    const put = await store.put(packKey(pack), bytes, { ...this.#call, condition: { kind: 'new' } });
+    // No head names a damaged one yet: it is replaced.
+    const condition = made === undefined ? ({ kind: 'new' } as const) : undefined;
+    const put = await store.put(packKey(pack), bytes, { ...this.#call, condition });
     if (put.kind === 'stored') return index;
     // Another one was quicker: made of the same packs.
     const present = await readIndex(store, pack, this.#call);

@@ -18,14 +18,14 @@ function setUp() {
         runs.push({ resolve, reject, signal });
         signal.addEventListener('abort', () => reject(new Error('aborted')));
       }),
-    onNeedsFull: tenants => needed.push(...tenants),
+    onFound: async ({ needsFull }) => void needed.push(...needsFull),
     onError: error => errors.push(error),
     nowMs: () => clock.nowMs,
   });
   const end = async (result: Partial<Compacted> | Error = {}) => {
     const run = runs.at(-1)!;
     if (result instanceof Error) run.reject(result);
-    else run.resolve({ packs: [], needsFull: [], ...result });
+    else run.resolve({ packs: [], needsFull: [], damaged: { tenants: [], packs: [] }, ...result });
     await new Promise(setImmediate);
   };
   return { compaction, runs, needed, errors, clock, end };

@@ -9,8 +9,8 @@ const PAUSES = Object.freeze({ firstMs: 30_000, maxMs: 30 * 60_000 });
 export interface CompactionOptions {
   /** One run, in a process of its own. */
   readonly compact: (signal: AbortSignal) => Promise<Compacted>;
-  /** Tenants that should have a new full segment. */
-  readonly onNeedsFull: (tenants: readonly string[]) => void;
+  /** What a run found, where anything is to be done about it. The next run waits for it. */
+  readonly onFound: (found: Pick<Compacted, 'needsFull' | 'damaged'>) => Promise<void>;
   /** A run failed; it is repeated later. */
   readonly onError: (error: unknown) => void;
   readonly nowMs: () => number;
@@ -53,14 +53,15 @@ export class Compaction {
   }
 
   async #run(): Promise<void> {
-    const { compact, onNeedsFull, onError, nowMs } = this.#options;
+    const { compact, onFound, onError, nowMs } = this.#options;
     try {
-      const { packs, needsFull } = await compact(this.#stop.signal);
+      const { packs, needsFull, damaged } = await compact(this.#stop.signal);
       this.#failures = 0;
       this.#notBeforeMs = nowMs() + IDLE_MS;
       // There may be more than one run makes.
       if (packs.length > 1) this.#block = -1;
-      if (needsFull.length > 0) onNeedsFull(needsFull);
+      if (needsFull.length + damaged.tenants.length + damaged.packs.length > 0)
+        await onFound({ needsFull, damaged });
     } catch (error) {
       if (this.#stop.signal.aborted) return;
       this.#failures++;

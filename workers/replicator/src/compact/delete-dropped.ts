@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { packsWithin } from '../chain/blocks.ts';
 import { type Catalog, readCatalog } from '../chain/catalog.ts';
 import { partKey } from '../chain/read-body.ts';
-import { readIndex } from '../chain/read-index.ts';
+import { readIndexOrEmpty } from '../chain/read-index.ts';
 import { type PackId, packKey } from '../format/entry.ts';
 import type { CallOptions, ObjectStore } from '../store/object-store.ts';
 import type { Parts } from './block-contents.ts';
@@ -27,14 +27,14 @@ export async function deleteDropped(
   const needed = neededBy(catalog);
 
   for (const pack of packsWithin(3, dropping.from[2], head.kept[2] - 1)) {
-    const index = await readIndex(store, pack, call);
+    const index = await readIndexOrEmpty(store, pack, call);
     await deleteParts(store, index?.superseded ?? [], needed, call);
   }
   const gone = [...packsWithin(3, dropping.from[3], head.kept[3] - 1)].map(({ number }) => number);
   const candidates = [...(head.pinned ?? []), ...gone];
   for (const number of candidates.filter(candidate => !needed.packs.has(candidate))) {
     const pack: PackId = { level: 3, number };
-    const index = await readIndex(store, pack, call);
+    const index = await readIndexOrEmpty(store, pack, call);
     const parts = (index?.entries ?? []).flatMap(({ parts }) => parts ?? []);
     await deleteParts(store, parts, needed, call);
     await store.delete([packKey(pack)], call);

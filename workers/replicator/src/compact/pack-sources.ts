@@ -1,7 +1,8 @@
 import { OnewriterError } from '@onewriter/protocol';
 import { readAhead } from '../chain/read-ahead.ts';
+import { readBlock } from '../chain/replica-state.ts';
 import { type PackId, type PackIndex, packKey, type SegmentPlace } from '../format/entry.ts';
-import { assertBody, decodeIndex } from '../format/pack.ts';
+import { decodeIndex, hashOf, isDamagedPack } from '../format/pack.ts';
 import type { CallOptions, ObjectStore } from '../store/object-store.ts';
 
 /** A pack of at most this size is read whole with its index: one request. 32 of them are kept. */
@@ -17,6 +18,12 @@ interface Range {
   readonly places: SegmentPlace[];
 }
 
+/** What {@link PackSources.readBodies} found. */
+export interface ReadBodies {
+  readonly bodies: ReadonlyMap<SegmentPlace, Buffer>;
+  readonly damaged: ReadonlySet<SegmentPlace>;
+}
+
 /** The packs that a block is made of. */
 export class PackSources {
   readonly #store: ObjectStore;
@@ -29,23 +36,35 @@ export class PackSources {
     this.#options = options;
   }
 
-  /** The indexes of the packs; undefined where one of them is not there. */
+  /** The indexes of the packs, or of those that a damaged one was made of; undefined where one of them is not there. */
   async readIndexes(packs: readonly PackId[]): Promise<readonly PackIndex[] | undefined> {
     const indexes: PackIndex[] = [];
     const bounds = { ...WINDOW, bytesOf: () => TAIL_BYTES };
-    for await (const index of readAhead(packs, bounds, pack => this.#readIndex(pack))) {
-      if (index === undefined) return undefined;
-      indexes.push(index);
+    for await (const found of readAhead(packs, bounds, pack => this.#readBlock(pack))) {
+      if (found === undefined) return undefined;
+      indexes.push(...found);
     }
     return indexes;
   }
 
+  async #readBlock(pack: PackId): Promise<readonly PackIndex[] | undefined> {
+    try {
+      const index = await this.#readIndex(pack);
+      return index && [index];
+    } catch (error) {
+      if (!isDamagedPack(error)) throw error;
+      return readBlock(this.#store, pack, this.#options);
+    }
+  }
+
   /**
-   * The stored bodies of segments, checked. Those without one in their pack have none here.
-   * @throws OnewriterError REPLICA_REFUSED where one is damaged or gone
+   * The stored bodies of segments. Those without one in their pack have none here.
+   * @returns `damaged`: those whose bytes are not the ones that were stored
+   * @throws OnewriterError REPLICA_REFUSED where a pack is gone
    */
-  async readBodies(places: readonly SegmentPlace[]): Promise<ReadonlyMap<SegmentPlace, Buffer>> {
+  async readBodies(places: readonly SegmentPlace[]): Promise<ReadBodies> {
     const bodies = new Map<SegmentPlace, Buffer>();
+    const damaged = new Set<SegmentPlace>();
     const ranges = rangesOf(places.filter(({ entry }) => entry.length > 0));
     const bounds = { ...WINDOW, bytesOf: ({ from, to }: Range) => to - from };
     for await (const { range, bytes } of readAhead(ranges, bounds, range => this.#readRange(range))) {
@@ -53,11 +72,11 @@ export class PackSources {
         const at = place.entry.offset - range.from;
         // A copy, so that the rest of the range does not stay in memory.
         const body = Buffer.from(bytes.subarray(at, at + place.entry.length));
-        assertBody(place.entry, body);
         bodies.set(place, body);
+        if (hashOf(body) !== place.entry.sha256) damaged.add(place);
       }
     }
-    return bodies;
+    return { bodies, damaged };
   }
 
   async #readIndex(pack: PackId): Promise<PackIndex | undefined> {

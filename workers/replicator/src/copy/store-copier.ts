@@ -8,7 +8,7 @@ import { readState } from '../chain/replica-state.ts';
 import type { CompactHead } from '../compact/compact-head.ts';
 import { deleteDropped } from '../compact/delete-dropped.ts';
 import { type PackId, type PackIndex, packKey, type SegmentEntry } from '../format/entry.ts';
-import { decodeIndex } from '../format/pack.ts';
+import { decodeIndex, isDamagedPack } from '../format/pack.ts';
 import type { CopyStatus } from '../ship/messages.ts';
 import { LEADER_KEY } from '../ship/take-lead.ts';
 import type { CallOptions, ObjectStore } from '../store/object-store.ts';
@@ -215,8 +215,7 @@ export class StoreCopier {
   }
 
   async #copyPack(pack: PackId, bytes: Buffer): Promise<void> {
-    const index = decodeIndex(bytes, bytes.length) as PackIndex;
-    for (const entry of index.entries) await this.#copyParts(entry);
+    for (const entry of entriesOf(bytes)) await this.#copyParts(entry);
     await this.#put(packKey(pack), bytes);
   }
 
@@ -268,6 +267,16 @@ export class StoreCopier {
   async #writeMark(): Promise<void> {
     await writeMark(this.#options.to, this.#mark!, this.#call);
     this.#markedNext = this.#mark!.next;
+  }
+}
+
+/** None of one that cannot be read: it is copied as it is. */
+function entriesOf(pack: Buffer): PackIndex['entries'] {
+  try {
+    return (decodeIndex(pack, pack.length) as PackIndex).entries;
+  } catch (error) {
+    if (isDamagedPack(error)) return [];
+    throw error;
   }
 }
 

@@ -70,6 +70,8 @@ export interface PackIndex {
   readonly entries: readonly SegmentEntry[];
   /** Parts that segments of its packs had and no segment of this pack has: they go with its packs of level 2. */
   readonly superseded?: readonly Pick<SegmentParts, 'prefix' | 'count'>[] | undefined;
+  /** Never stored: the store has a pack here that cannot be read, and it counts as empty. */
+  readonly damaged?: true | undefined;
 }
 
 /** A segment and where it is: its pack, or the newest catalogue's copy of that. */

@@ -14,6 +14,8 @@ const CIPHER = 'aes-256-gcm';
 const KEY_BYTES = 32;
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
+/** Reason of REPLICA_REFUSED where a key was erased, or is not given: nothing is damaged. */
+export const KEY_MISSING = 'key missing';
 /** Keys of tenants that are kept in memory. */
 const MAX_KEPT = 10_000;
 
@@ -89,6 +91,7 @@ export class Keyring {
       throw refused(
         place.tenant,
         `The replica is encrypted with the key ${keyId}, which is not there: it was erased, or ONEWRITER_REPLICA_KEY is another.`,
+        KEY_MISSING,
       );
     }
     try {
@@ -170,7 +173,11 @@ export class Keyring {
     return keys.map(({ id, master, wrapped }) => {
       const under = this.#masters.find(candidate => candidate.id === master);
       if (under === undefined)
-        throw refused(tenant, `The tenant's key is under the master key ${master}, which is not given.`);
+        throw refused(
+          tenant,
+          `The tenant's key is under the master key ${master}, which is not given.`,
+          KEY_MISSING,
+        );
       return { id, key: decrypt(under.key, Buffer.from(wrapped, 'base64'), `key ${tenant} ${id}`) };
     });
   }
@@ -218,6 +225,6 @@ function decrypt(key: Buffer, sealed: Buffer, associated: string): Buffer {
   ]);
 }
 
-function refused(tenant: string, message: string): OnewriterError {
-  return new OnewriterError('REPLICA_REFUSED', message, { tenant });
+function refused(tenant: string, message: string, reason = 'damaged segment'): OnewriterError {
+  return new OnewriterError('REPLICA_REFUSED', message, { tenant, reason });
 }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
-import { OnewriterError } from '@onewriter/protocol';
+import { isOnewriterError, OnewriterError } from '@onewriter/protocol';
 import type { PackIndex, SegmentEntry } from './entry.ts';
 
 /*
@@ -11,9 +11,11 @@ import type { PackIndex, SegmentEntry } from './entry.ts';
  */
 
 const MAGIC = Buffer.from('OWPK\x01\0\0\0', 'latin1');
+const VERSION_AT = 4;
 const END = Buffer.from('OWPKEND1', 'latin1');
 const FOOTER_BYTES = 32;
 const HASH_BYTES = 12;
+const DAMAGED = 'damaged pack';
 /** Read first: the index of a pack with some hundred tenants is in it. */
 export const INDEX_READ_BYTES = 64 * 1024;
 const MAX_INDEX_BYTES = 256 * 1024 * 1024;
@@ -24,6 +26,8 @@ export interface PackedSegment {
   readonly entry: Omit<SegmentEntry, 'offset' | 'length' | 'sha256'>;
   /** As it is to be stored, encrypted or not; undefined where it has none, or has it in parts. */
   readonly body?: Buffer | undefined;
+  /** Of a body that is copied: the hash that it was stored with first. So what was changed in the store since stays recognizable. */
+  readonly sha256?: string | undefined;
 }
 
 /** @returns the bytes of the object, and its index. */
@@ -33,10 +37,10 @@ export function encodePack(
 ): { readonly bytes: Buffer; readonly index: PackIndex } {
   const bodies: Buffer[] = [MAGIC];
   let offset = MAGIC.length;
-  const entries = segments.map(({ entry, body }): SegmentEntry => {
+  const entries = segments.map(({ entry, body, sha256 }): SegmentEntry => {
     if (body === undefined) return { ...entry, offset: 0, length: 0, sha256: '' };
     bodies.push(body);
-    const placed = { ...entry, offset, length: body.length, sha256: hashOf(body) };
+    const placed = { ...entry, offset, length: body.length, sha256: sha256 ?? hashOf(body) };
     offset += body.length;
     return placed;
   });
@@ -73,8 +77,20 @@ export function decodeIndex(last: Buffer, size: number): PackIndex | { readonly 
   const index = JSON.parse(
     inflateRawSync(text, { maxOutputLength: MAX_INDEX_BYTES }).toString(),
   ) as PackIndex;
-  if (index.v !== 1) throw damaged(`has version ${String(index.v)}`);
+  if (index.v !== 1) throw newer();
   return index;
+}
+
+/** @param pack all of its bytes @throws OnewriterError REPLICA_REFUSED where a newer version made it, so that it is not damaged */
+export function assertVersion(pack: Buffer): void {
+  const isPack =
+    pack.length > VERSION_AT && pack.subarray(0, VERSION_AT).equals(MAGIC.subarray(0, VERSION_AT));
+  if (isPack && pack[VERSION_AT]! > MAGIC[VERSION_AT]!) throw newer();
+}
+
+/** Whether a pack cannot be read because its bytes are not those that were stored. */
+export function isDamagedPack(error: unknown): boolean {
+  return isOnewriterError(error, 'REPLICA_REFUSED') && error.details.reason === DAMAGED;
 }
 
 /** @throws OnewriterError REPLICA_REFUSED where a body is not the one that was stored. */
@@ -90,12 +106,18 @@ export function hashOf(body: Uint8Array): string {
   return createHash('sha256').update(body).digest('hex');
 }
 
+function newer(): OnewriterError {
+  return new OnewriterError('REPLICA_REFUSED', 'A pack of the replica is of a newer version.', {
+    reason: 'unknown format',
+  });
+}
+
 function damaged(what: string): OnewriterError {
   return new OnewriterError(
     'REPLICA_REFUSED',
     `A pack of the replica ${what}: it is damaged, or of a newer version.`,
     {
-      reason: 'damaged pack',
+      reason: DAMAGED,
     },
   );
 }

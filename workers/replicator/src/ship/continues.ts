@@ -37,7 +37,9 @@ export type GapReason =
   /** The file lacks commits that are stored: an older copy was put in its place, or the disk lost them. */
   | 'file went back'
   /** Commits between are missing: the log was written back by another process, or the file was changed without a log. */
-  | 'commits missing';
+  | 'commits missing'
+  /** The store changed what was stored. */
+  | 'damaged';
 
 export type Continuity =
   /** The first `skip` frames of the piece are known; all of them where it has nothing new. */

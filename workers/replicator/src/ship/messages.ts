@@ -125,6 +125,8 @@ export interface ReplicaStatus {
   readonly lagMs: number;
   readonly lagBytes: number;
   readonly gaps: number;
+  /** Segments and packs that the store changed since this start, and tenants that were stored again for it; bounded. */
+  readonly damaged?: { readonly found: number; readonly tenants: readonly string[] } | undefined;
   /** Files that could not be read whole, and compactions (tenant ''), which are tried again; bounded. */
   readonly failures?: readonly { readonly tenant: string; readonly message: string; readonly atMs: number }[];
   /** Tenants with the longest lag, and those with gaps; bounded. */

@@ -10,6 +10,8 @@ import { MemoryStore } from '../../test-support/memory-store.ts';
 import { restored } from '../../test-support/restored.ts';
 import { readWhole, TestShip, type TestShipOptions } from '../../test-support/test-ship.ts';
 import { readState } from '../chain/replica-state.ts';
+import type { Compacted } from '../compact/compact-once.ts';
+import { packKey } from '../format/entry.ts';
 import { Keyring } from '../format/keyring.ts';
 import type { OpenStore } from '../store/store-watch.ts';
 
@@ -453,3 +455,41 @@ test('a newer leader fences an older one, whose packs change nothing', async () 
   expect(tenants.get('acme')).toMatchObject({ pos: 1 });
   expect([...old.fatal, ...next.fatal]).toEqual([]);
 });
+
+test.each(['segment', 'pack'])(
+  'stores a tenant again whose %s the store changed, and names it',
+  async what => {
+    const found = {
+      tenants: what === 'segment' ? ['acme'] : [],
+      packs: what === 'pack' ? ['packs/0/…'] : [],
+    };
+    const compacted: (damaged: typeof found) => void = damaged =>
+      end?.({ packs: [], needsFull: [], damaged });
+    let end: ((found: Compacted) => void) | undefined;
+    const ship = new Ship({ compact: () => new Promise(resolve => (end = resolve)) });
+    void ship.shipper.start();
+    const file = ship.file('acme');
+    file.commit(CREATE);
+    file.commit(INSERT);
+    await ship.isStored('acme');
+    ship.file('beta').commit(CREATE);
+    await ship.isStored('beta');
+    const key = await newestPackOf('acme');
+    const bytes = store.objects.get(key)!;
+    (what === 'pack' ? bytes.subarray(-20) : bytes.subarray(8, 20)).fill(0);
+    await waitFor(() => end !== undefined, { what: 'the compaction', timeoutMs: 15_000 });
+    compacted(found);
+    await ship.isStored('acme');
+    await waitFor(() => ship.of('status').at(-1)?.status.damaged?.found === 1, { what: 'the status' });
+    expect(ship.of('status').at(-1)!.status).toMatchObject({ damaged: { tenants: ['acme'] }, gaps: 1 });
+    expect(ship.fulls).toBe(1);
+    expect(ship.fatal).toEqual([]);
+  },
+  30_000,
+);
+
+/** The pack with the newest segment of a tenant. */
+async function newestPackOf(tenant: string): Promise<string> {
+  const { tenants } = await readState(store);
+  return packKey(tenants.get(tenant)!.places.at(-1)!.pack);
+}

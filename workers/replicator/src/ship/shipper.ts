@@ -16,8 +16,8 @@ import { FileChanges } from './file-changes.ts';
 import { FileSweep } from './file-sweep.ts';
 import { LogFlushes } from './flush-logs.ts';
 import { FullQueue, type ReadFull } from './full-queue.ts';
+import { FullReasons } from './full-reasons.ts';
 import { makeSegments } from './make-segments.ts';
-import { mayRenew } from './may-renew.ts';
 import type { FromReplicator, ReplicatorData, ToReplicator } from './messages.ts';
 import { PackTimer } from './pack-timer.ts';
 import { PackWriter, untilAnswered } from './pack-writer.ts';
@@ -85,6 +85,7 @@ export class Shipper {
   readonly #ready = new Set<TenantLine>();
   readonly #stored = new Map<string, StoredTenant>();
   readonly #full: FullQueue<TenantLine>;
+  readonly #reasons: FullReasons;
   readonly #timer: PackTimer;
   readonly #flushes = new LogFlushes();
   readonly #changes = new FileChanges();
@@ -129,6 +130,11 @@ export class Shipper {
       onError: (tenant, error) => this.#failures.note(tenant, error),
       nowMs: steadyMs,
       signal: this.#stop.signal,
+    });
+    this.#reasons = new FullReasons({
+      ...{ store: options.store, lines: this.#lines, stored: this.#stored, nowMs, signal: this.#stop.signal },
+      sizeOf: tenant => this.#files.sizeOf(tenant),
+      add: line => this.#full.add(line),
     });
     this.#sweep = new FileSweep(this.#files, line => this.#changed(line, false), steadyMs);
   }
@@ -187,7 +193,7 @@ export class Shipper {
     });
     const compaction = new Compaction({
       compact: given => compact(lead.term, given),
-      onNeedsFull: tenants => this.#renew(tenants),
+      onFound: found => this.#reasons.take(found),
       onError: error => this.#failures.note('', error),
       nowMs: this.#nowMs,
     });
@@ -322,7 +328,7 @@ export class Shipper {
       kind: 'status',
       status: {
         ...{ ...status, stores, term, packs: writer?.newest ?? 0, gaps: this.#gaps, failures },
-        rehearsals: rehearsals?.status(),
+        ...{ damaged: this.#reasons.damaged, rehearsals: rehearsals?.status() },
       },
     });
   }
@@ -375,18 +381,6 @@ export class Shipper {
 
   #every(ms: number, run: () => void): void {
     this.#timers.push(setInterval(run, ms));
-  }
-
-  /** Tenants whose chains became long. */
-  #renew(tenants: readonly string[]): void {
-    for (const tenant of tenants) {
-      const line = this.#lines.get(tenant);
-      const { commitMs = 0 } = this.#stored.get(tenant) ?? {};
-      if (line === undefined || !mayRenew(commitMs, this.#nowMs(), () => this.#files.sizeOf(tenant)))
-        continue;
-      line.renew();
-      this.#full.add(line);
-    }
   }
 
   #failed(error: unknown): void {

@@ -17,11 +17,8 @@ import { type KnownCommit, NOTHING, numberCommits, toFirstItem, toMark, toPagesI
  *      │ another piece                     gap, lost, replaced     ▼       │
  *      └───────────────────────────────────────────────────────▶ needs-full ──a process reads the file──▶ reading
  *
- *   off       nothing is stored; then needs-full
- *   deleted   until a piece of another file comes; then needs-full
- *
- * What comes from a writer and what comes from the broker may cross: a piece of the former file after the file was replaced or deleted.
- * So only a process that reads the file says what is there then.
+ *   off: nothing is stored; then needs-full. deleted: until a piece of another file comes; then needs-full.
+ * What comes from a writer and from the broker may cross, such as a piece of a deleted file: then only reading says what is there.
  */
 
 export type LineState = 'unknown' | 'chained' | 'needs-full' | 'reading' | 'off' | 'deleted';
@@ -136,6 +133,11 @@ export class TenantLine {
     this.#noteLack();
     this.#state = 'needs-full';
     this.#mustRead = true;
+  }
+
+  /** What is stored cannot be read: it begins again. */
+  damaged(): void {
+    if (this.#state === 'chained') this.#break('damaged');
   }
 
   setOff(isOff: boolean): void {

@@ -15,7 +15,8 @@ export function readReplicaStatus(
   bufferBytes: number,
 ): StatusReplica | undefined {
   if (status === undefined) return undefined;
-  const { stores, term, packs, tenants, lagMs, lagBytes, gaps, worst, failures = [], rehearsals } = status;
+  const { stores, term, packs, tenants, lagMs, lagBytes, gaps, worst, failures = [] } = status;
+  const { damaged, rehearsals } = status;
   return {
     stores: stores.map(toStore),
     ...{ available, term, packs, tenants, lagMs, lagBytes, bufferBytes, gaps, waitingJobs: waiting },
@@ -30,6 +31,7 @@ export function readReplicaStatus(
       verifiedMs: row.verifiedMs,
     })),
     failures: failures.map(({ tenant, message, atMs }) => ({ tenant, message, at: atMs })),
+    damaged,
     rehearsals: rehearsals && toRehearsals(rehearsals),
   };
 }
