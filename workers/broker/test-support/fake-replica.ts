@@ -29,8 +29,8 @@ export class FakeReplica implements ReplicaState {
   }
 
   /** The store has the tenant's commits up to this one. */
-  store(tenant: string, commitSeq: number, epoch = 1, atMs = 1_234): void {
-    const upTo = { tenant, pos: commitSeq, commitSeq, epoch };
+  store(tenant: string, commitSeq: number, epoch = 1, atMs = 1_234, incarnation = ''): void {
+    const upTo = { tenant, pos: commitSeq, commitSeq, epoch, incarnation };
     this.#stored.set(tenant, upTo);
     for (const listener of this.#listeners) listener(upTo, atMs);
   }

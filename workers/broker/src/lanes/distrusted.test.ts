@@ -8,6 +8,7 @@ import { WalFlusher } from './wal-flusher.ts';
 const APPLIED: ApplyOutcome = {
   kind: 'applied',
   jobs: [],
+  incarnation: '',
   stats: { openMs: 0, applyMs: 0, commitMs: 0, checkpointMs: 0, walBytes: 0, commits: 1 },
   evicted: [],
 };

@@ -22,9 +22,9 @@ function setUp(bounds?: { jobs: number; bytes: number; waitMs: number }) {
   const replica = new FakeReplica();
   const answers = new ReplicaAnswers(replica, () => 3, bounds);
   const heard: [string, number][] = [];
-  const wait = (tenant: string, commitSeq: number, more: Partial<JobOutcome> = {}) =>
+  const wait = (tenant: string, commitSeq: number, more: Partial<JobOutcome> = {}, incarnation = '') =>
     void answers
-      .whenStored(tenant, [outcome(`d-${commitSeq}`, commitSeq, more)])
+      .whenStored(tenant, [outcome(`d-${commitSeq}`, commitSeq, more)], incarnation)
       .then(at => heard.push([`${tenant}/${commitSeq}`, at]));
   return { replica, answers, heard, wait };
 }
@@ -67,6 +67,18 @@ it('answers each when its own commit is stored, under its epoch', async () => {
   wait('acme', 6);
   await Promise.resolve();
   expect(heard.at(-1)?.[0]).toBe('acme/6');
+});
+
+it('does not take the position of a deleted file for that of the one that came after it', async () => {
+  const { replica, heard, wait } = setUp();
+  replica.store('acme', 50, 3, 100, 'former');
+  wait('acme', 1, {}, 'next');
+  replica.store('acme', 51, 3, 150, 'former');
+  await Promise.resolve();
+  expect(heard).toEqual([]);
+  replica.store('acme', 1, 3, 200, 'next');
+  await Promise.resolve();
+  expect(heard).toEqual([['acme/1', 200]]);
 });
 
 it('waits for nothing where nothing was committed', async () => {

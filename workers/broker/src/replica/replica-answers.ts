@@ -1,4 +1,5 @@
 import { isDurableJobId, isReadJobId, OnewriterError } from '@onewriter/protocol';
+import type { StoredUpTo } from '@onewriter/replicator';
 import type { JobOutcome } from '@onewriter/writer';
 import { isStored, type ReplicaState } from './replica-state.ts';
 
@@ -22,9 +23,7 @@ const ANSWER_BYTES = 500;
 const RETRY_AFTER_MS = 1_000;
 
 /** A commit of some jobs of one tenant. */
-interface Wait {
-  readonly epoch: number;
-  readonly commitSeq: number;
+interface Wait extends Pick<StoredUpTo, 'epoch' | 'commitSeq' | 'incarnation'> {
   readonly jobs: number;
   readonly bytes: number;
   /** On the monotonic clock, ms. */
@@ -109,16 +108,17 @@ export class ReplicaAnswers {
 
   /**
    * Resolves when the replica has the commit of these jobs.
+   * @param incarnation of the file that has it
    * @returns when it had them, ms since the epoch; 0 where that was waited for in vain
    */
-  whenStored(tenant: string, outcomes: readonly JobOutcome[]): Promise<number> {
+  whenStored(tenant: string, outcomes: readonly JobOutcome[], incarnation: string): Promise<number> {
     const commitSeq = Math.max(...outcomes.map(outcome => outcome.commitSeq));
     const isNothing = outcomes.every(
       ({ writes, failures, commitSeq: seq }) => seq === 0 || failures === writes,
     );
     // Nothing was committed.
     if (isNothing) return Promise.resolve(Date.now());
-    const commit = { epoch: this.#epoch(), commitSeq };
+    const commit = { epoch: this.#epoch(), commitSeq, incarnation };
     const { configured, available } = this.#state;
     if (!configured || !available || this.#state.modeOf(tenant) === 'off') return Promise.resolve(0);
     if (isStored(this.#state.stored(tenant), commit)) return Promise.resolve(Date.now());

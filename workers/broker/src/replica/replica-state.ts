@@ -27,10 +27,11 @@ export interface ReplicaState {
   setMode(tenant: string, mode: ReplicaMode | undefined): void;
 }
 
-/** Whether a commit is stored. A new epoch continues the numbers of the one before, unless the file was replaced. */
+/** Whether a commit is stored. A new epoch continues the numbers of the one before; another file may have the same ones. */
 export function isStored(
   upTo: StoredUpTo | undefined,
-  commit: Pick<StoredUpTo, 'epoch' | 'commitSeq'>,
+  commit: Pick<StoredUpTo, 'epoch' | 'commitSeq' | 'incarnation'>,
 ): boolean {
-  return upTo !== undefined && upTo.epoch >= commit.epoch && upTo.commitSeq >= commit.commitSeq;
+  if (upTo?.incarnation !== commit.incarnation) return false;
+  return upTo.epoch >= commit.epoch && upTo.commitSeq >= commit.commitSeq;
 }

@@ -131,7 +131,11 @@ it('knows what is stored, and says it to those who wait', async () => {
   const { replica, calls } = createReplica({
     first: [
       { kind: 'started', known: ['acme'] },
-      { kind: 'stored', upTo: [{ tenant: 'acme', pos: 4, commitSeq: 3, epoch: 2 }], atMs: 77 },
+      {
+        kind: 'stored',
+        upTo: [{ tenant: 'acme', pos: 4, commitSeq: 3, epoch: 2, incarnation: '' }],
+        atMs: 77,
+      },
     ],
   });
   const heard: unknown[] = [];
@@ -162,7 +166,7 @@ it('takes nothing of a deleted file for stored of the next one, which counts fro
   replica.note({ kind: 'deleted', tenant: 'acme' });
   expect(replica.stored('acme')).toBeUndefined();
   await vi.waitFor(() => expect(heard).toEqual([0, 0, 1, 0]), WAIT);
-  expect(isStored(replica.stored('acme'), { epoch: 1, commitSeq: 1 })).toBe(false);
+  expect(isStored(replica.stored('acme'), { epoch: 1, commitSeq: 1, incarnation: '' })).toBe(false);
 });
 
 it('does not wait longer than it may for a store that is away', async () => {

@@ -45,6 +45,8 @@ export interface StoredUpTo {
   /** Of a deleted tenant both are 0: a new file of its name may count from 1 again. */
   readonly commitSeq: number;
   readonly epoch: number;
+  /** Of the file that these commits were made in, as of DatabaseFile. */
+  readonly incarnation: string;
   /** The last `deleted` or `replaced` that this comes after; undefined: none. */
   readonly change?: number | undefined;
 }

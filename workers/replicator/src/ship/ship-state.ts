@@ -27,9 +27,9 @@ export interface StoredTenant extends StoredUpTo {
 const DELETED = Object.freeze({ commitSeq: 0, epoch: 0 });
 
 export function storedOf(tenant: string, entry: SegmentEntry, storedMs: number): StoredTenant {
-  const { kind, max, lastSeq, epoch, lastMs } = entry;
+  const { kind, max, lastSeq, epoch, lastMs, incarnation } = entry;
   const numbers = kind === 'deleted' ? DELETED : { commitSeq: lastSeq, epoch };
-  return { tenant, pos: max, ...numbers, commitMs: lastMs, storedMs };
+  return { tenant, pos: max, ...numbers, incarnation, commitMs: lastMs, storedMs };
 }
 
 export function storedWith(
@@ -38,11 +38,12 @@ export function storedWith(
   changes: FileChanges,
 ): StoredTenant {
   const last = items.at(-1)!;
+  const { incarnation } = last.kind === 'entry' ? last.entry : last;
   const { pos, commitSeq, epoch, lastMs } = numbersOf(last);
   const isEnd = last.kind === 'entry' && last.entry.kind === 'deleted';
   const numbers = isEnd ? DELETED : { commitSeq, epoch };
   const change = changes.before(tenant, pos, isEnd);
-  return { tenant, pos, ...numbers, change, commitMs: lastMs, storedMs };
+  return { tenant, pos, ...numbers, incarnation, change, commitMs: lastMs, storedMs };
 }
 
 /** What a tenant has that is not stored. */

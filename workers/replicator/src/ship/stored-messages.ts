@@ -9,7 +9,9 @@ export function* storedMessages(stored: readonly StoredTenant[], atMs: number): 
   for (let from = 0; from < stored.length; from += STORED_AT_A_TIME) {
     const upTo = stored
       .slice(from, from + STORED_AT_A_TIME)
-      .map(({ tenant, pos, commitSeq, epoch, change }) => ({ tenant, pos, commitSeq, epoch, change }));
+      .map(({ tenant, pos, commitSeq, epoch, incarnation, change }) => {
+        return { tenant, pos, commitSeq, epoch, incarnation, change };
+      });
     yield { kind: 'stored', upTo, atMs };
   }
 }

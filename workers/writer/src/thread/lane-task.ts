@@ -173,6 +173,8 @@ export interface AppliedOutcome {
   /** One per job of the task, same order. */
   readonly jobs: readonly JobOutcome[];
   readonly stats: ApplyStats;
+  /** Which file of the tenant it was, as of DatabaseFile: another one may have the same numbers of commits. */
+  readonly incarnation: string;
   /** Set if no caller may be answered before this WAL was flushed. */
   readonly unflushed?: WalFile | undefined;
   /** The transaction that is open now. */

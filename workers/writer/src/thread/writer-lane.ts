@@ -210,7 +210,7 @@ export class WriterLane {
     openMs: number,
     evicted: readonly string[],
   ): ApplyOutcome {
-    const { checkpoints } = database;
+    const { checkpoints, incarnation } = database;
     const checkpointMs = this.#checkpointMs;
     this.#checkpointMs = 0;
     const { open } = result;
@@ -224,6 +224,7 @@ export class WriterLane {
       return {
         kind: 'applied',
         jobs: result.jobs,
+        incarnation,
         unflushed: flushes ? database.unflushed : undefined,
         stats: { ...result.stats, openMs, checkpointMs, walBytes },
         open,
@@ -239,6 +240,7 @@ export class WriterLane {
     return {
       kind: 'applied',
       jobs: result.jobs,
+      incarnation,
       unflushed: database.unflushed,
       stats: { ...result.stats, openMs, checkpointMs, walBytes },
       evicted,

@@ -28,7 +28,7 @@ function createCompletion() {
       }),
     );
     const stats = { openMs: 0, applyMs: 0, commitMs: 0, checkpointMs: 0, walBytes: 0, commits: 1 };
-    const outcome: AppliedOutcome = { kind: 'applied', evicted: [], jobs, stats };
+    const outcome: AppliedOutcome = { kind: 'applied', incarnation: '', evicted: [], jobs, stats };
     return completion.complete(batch, outcome, TIMES);
   };
   return { parts, state, completion, apply };

@@ -77,12 +77,12 @@ export class Completion {
   /** After the commit: answers the clients, and has the jobs finished. */
   async complete(batch: readonly LoadedJob[], applied: AppliedOutcome, times: BatchTimes): Promise<void> {
     const { tenant, services, proceed } = this.#parts;
-    const { jobs: outcomes, stats } = applied;
+    const { jobs: outcomes, stats, incarnation } = applied;
     this.#underWay++;
     try {
       const waiting = services.replica.chooseWaiting(tenant, outcomes);
       if (waiting === undefined) await this.#answer(batch, outcomes);
-      else await this.#answerSomeLater(batch, outcomes, waiting);
+      else await this.#answerSomeLater(batch, outcomes, waiting, incarnation);
       const finishedAt = performance.now();
       services.metrics.observe('completion', finishedAt - times.committedAt);
       for (const observer of services.observers) {
@@ -108,6 +108,7 @@ export class Completion {
     batch: readonly LoadedJob[],
     outcomes: readonly JobOutcome[],
     waiting: ReadonlySet<string>,
+    incarnation: string,
   ): Promise<void> {
     const { services } = this.#parts;
     const now = outcomes.filter(({ id }) => !waiting.has(id));
@@ -122,13 +123,17 @@ export class Completion {
     }
     await this.#cleanUp(jobs, later);
     const crashed = jobs.filter(job => services.poisoned.knows(job)).map(unloaded);
-    this.#answerWhenStored(later, crashed).catch(services.onBug);
+    this.#answerWhenStored(later, crashed, incarnation).catch(services.onBug);
   }
 
-  async #answerWhenStored(outcomes: readonly JobOutcome[], crashed: readonly HeldJob[]): Promise<void> {
+  async #answerWhenStored(
+    outcomes: readonly JobOutcome[],
+    crashed: readonly HeldJob[],
+    incarnation: string,
+  ): Promise<void> {
     const { tenant, services, queue, proceed } = this.#parts;
     const { inbox, link, poisoned, replica } = services;
-    const replicatedAt = await replica.whenStored(tenant, outcomes);
+    const replicatedAt = await replica.whenStored(tenant, outcomes, incarnation);
     const settlements = outcomes.map(outcome => ({ ...outcome, jobId: outcome.id, tenant, replicatedAt }));
     const finished = outcomes.map(outcome => toFinishedJob(outcome, replicatedAt));
     this.#underWay++;

@@ -107,7 +107,9 @@ describe('the intake of a session', () => {
     parts.held.take([first!]);
     parts.held.settle(parts.held.leaveThread());
     const stats = { openMs: 0, applyMs: 0, commitMs: 0, checkpointMs: 0, walBytes: 0, commits: 1 };
-    transaction.note({ kind: 'applied', evicted: [], open: 't-1', jobs: [], stats }, [first!]);
+    transaction.note({ kind: 'applied', incarnation: '', evicted: [], open: 't-1', jobs: [], stats }, [
+      first!,
+    ]);
     intake.pump();
     await pass();
     expect([ready(), parts.model.wait.map(({ id }) => id)]).toEqual([[], ['w-1', 'w-2']]);

@@ -7,7 +7,7 @@ beforeEach(() => void vi.useFakeTimers(FAKE_TIME));
 afterEach(() => void vi.useRealTimers());
 
 const outcome = (open: string | undefined): AppliedOutcome => ({
-  ...{ kind: 'applied', evicted: [], open },
+  ...{ kind: 'applied', incarnation: '', evicted: [], open },
   jobs: [{ id: 'b-0', client: 'c-1', writes: 1, failures: 0, duplicate: false, commitSeq: 0, results: '' }],
   stats: { openMs: 0, applyMs: 0, commitMs: 0, checkpointMs: 0, walBytes: 0, commits: 1 },
 });

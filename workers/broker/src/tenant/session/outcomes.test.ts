@@ -10,7 +10,7 @@ beforeEach(() => void vi.useFakeTimers(FAKE_TIME));
 afterEach(() => void vi.useRealTimers());
 
 const applied = (...ids: readonly string[]): Extract<ApplyOutcome, { kind: 'applied' }> => ({
-  ...{ kind: 'applied', evicted: [] },
+  ...{ kind: 'applied', incarnation: '', evicted: [] },
   stats: { openMs: 0, applyMs: 0, commitMs: 0, checkpointMs: 0, walBytes: 0, commits: 1 },
   jobs: ids.map(
     (id): JobOutcome => ({

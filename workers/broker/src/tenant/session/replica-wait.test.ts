@@ -36,7 +36,7 @@ function setUp() {
       }),
     );
     const stats = { openMs: 0, applyMs: 0, commitMs: 0, checkpointMs: 0, walBytes: 0, commits: 1 };
-    const outcome: AppliedOutcome = { kind: 'applied', evicted: [], jobs, stats };
+    const outcome: AppliedOutcome = { kind: 'applied', incarnation: '', evicted: [], jobs, stats };
     const done = completion.complete(batch, outcome, { queuedAt: 0, begunAt: 0, committedAt: 0 });
     await Promise.all([done, vi.advanceTimersByTimeAsync(50)]);
   };

@@ -99,6 +99,7 @@ class ModelLanes {
     });
     return {
       kind: 'applied',
+      incarnation: '',
       jobs: outcomes,
       evicted: [],
       stats: { openMs: 0, applyMs: 0, commitMs: 0, checkpointMs: 0, walBytes: 0, commits: 1 },

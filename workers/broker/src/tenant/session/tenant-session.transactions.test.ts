@@ -93,6 +93,7 @@ class ModelThread {
     const jobs = task.jobs.map(job => this.#run(task, job.id, JSON.parse(job.data) as ModelJob));
     return {
       kind: 'applied',
+      incarnation: '',
       jobs,
       evicted: [],
       open: this.open?.id,
