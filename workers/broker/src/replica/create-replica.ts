@@ -1,5 +1,6 @@
 import type { LeaderOptions } from '../leader/leader-options.ts';
 import type { LeaderPhase } from '../leader/leader-phase.ts';
+import { findDeletedTenants } from './deleted-tenants.ts';
 import { Replica } from './replica.ts';
 import { toReplicatorData } from './replicator-data.ts';
 import { findUnknownTenants } from './unknown-tenants.ts';
@@ -14,8 +15,10 @@ export function createReplica(
 ): Replica | undefined {
   const data = toReplicatorData(config, claim.id);
   if (data === undefined) return undefined;
-  const noteUnknown = async (known: ReadonlySet<string>) => {
-    for await (const tenant of findUnknownTenants(config, known)) replica.note({ kind: 'replaced', tenant });
+  const noteChanges = async (known: readonly string[]) => {
+    for await (const tenant of findDeletedTenants(config, known)) replica.note({ kind: 'deleted', tenant });
+    for await (const tenant of findUnknownTenants(config, new Set(known)))
+      replica.note({ kind: 'replaced', tenant });
   };
   const replica = new Replica({
     data,
@@ -25,10 +28,10 @@ export function createReplica(
     onFenced: message => phase.end(message),
     onStarted: known => {
       log.info({ tenants: known.length }, 'Replicating');
-      noteUnknown(new Set(known)).catch(error =>
+      noteChanges(known).catch(error =>
         log.error(
           { err: error },
-          'Tenants that are not in the store could not be listed; their next write begins them',
+          'Files could not be compared with the store: deleted tenants are still in it, and others begin with their next write',
         ),
       );
     },

@@ -185,10 +185,24 @@ class Compactor {
     const before = await this.#newestCatalog();
     const tenants = new Map(before?.tenants);
     for (const entry of entries) addTo(tenants, pack, entry);
+    for (const tenant of await this.#findForgotten(tenants)) tenants.delete(tenant);
     const { last: to } = numbersOf(pack);
     const key = catalogKey(to);
     await this.#options.store.put(key, await encodeCatalog({ to, term, atMs, tenants }), this.#call);
     return { to, atMs, key };
+  }
+
+  /** Tenants that were deleted before all that can be gone back to. */
+  async #findForgotten(tenants: ReadonlyMap<string, ChainState>): Promise<readonly string[]> {
+    const { catalogs, kept } = this.#head.head;
+    const [oldest] = catalogs;
+    if (oldest === undefined || Math.min(...Object.values(kept)) <= oldest.to) return [];
+    const then = await readCatalog(this.#options.store, oldest.key, this.#call);
+    assert(then, 'The oldest catalogue is there as long as the head names it.');
+    return [...then.tenants.keys()].filter(tenant => {
+      const [before, now] = [then.tenants.get(tenant)!, tenants.get(tenant)];
+      return !before.isAlive && now?.isAlive === false && now.pos === before.pos;
+    });
   }
 
   async #newestCatalog(): Promise<Catalog | undefined> {

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { CompactWorld, DAY_MS, endingStore } from '../../test-support/compact-world.ts';
 import { HEAD_KEY, readHead } from '../chain/head.ts';
+import { readState } from '../chain/replica-state.ts';
 import { packKey } from '../format/entry.ts';
 import type { PackedSegment } from '../format/pack.ts';
 import type { CompactHead } from './compact-head.ts';
@@ -135,4 +136,28 @@ test('lets nothing expire while a branch stands on what its parent was', async (
   await world.ship([await world.full('branch')]);
   await world.compact();
   expect((await blocks.head()).kept[3]).toBe(2 * 4_096 + 1);
+});
+
+test('forgets a deleted tenant when its history has expired, and not before', async () => {
+  const blocks = new Blocks();
+  const { world } = blocks;
+  const isKnown = async () => (await readState(world.store)).tenants.has('gone');
+  await blocks.add(await world.full('gone'), await world.full('alive'));
+  world.nowMs += DAY_MS;
+  await blocks.add(world.deleted('gone'));
+  // As long as it can be gone back to.
+  for (let step = 0; step < 3; step++) {
+    world.nowMs += 10 * DAY_MS;
+    expect(await isKnown()).toBe(true);
+    await blocks.add();
+    await world.compact(world.store, RETENTION_MS);
+  }
+  for (let step = 0; step < 3 && (await isKnown()); step++) {
+    world.nowMs += 20 * DAY_MS;
+    await world.compact(world.store, RETENTION_MS);
+    world.nowMs += HOUR_MS;
+    await blocks.add();
+  }
+  expect(await isKnown()).toBe(false);
+  expect((await readState(world.store)).tenants.get('alive')).toMatchObject({ pos: 1, isAlive: true });
 });
