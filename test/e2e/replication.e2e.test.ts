@@ -1,4 +1,4 @@
-import { mkdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { connect, type Onewriter } from '@onewriter/sdk';
 import {
@@ -100,6 +100,10 @@ test('a write that waited for the replica survives the loss of the machine, with
       parseJson(await cli(place, 'replica', 'status', '--tenant', 'bank')).commitSeq === last[1]! + 1,
     { what: 'the status of a tenant', timeoutMs: 10_000 },
   );
+  parseJson(await cli(place, 'tenants', 'set', 'corp', '--durability', 'sync'));
+  await waitFor(() => existsSync(join(place.folder.path, 'store', 'durabilities.json')) || undefined, {
+    what: 'the durability in the replica',
+  });
   await client.close();
   await loseMachine(stack, place);
 
@@ -120,6 +124,10 @@ test('a write that waited for the replica survives the loss of the machine, with
   expect(await rowsOf(again, 'corp')).toEqual(expected('corp'));
   const more = again.tenant('corp').prepare('INSERT INTO t(v) VALUES (?)', { durable: 'replica' });
   expect((await more.run('on the new machine')).replicatedAt).toBeGreaterThan(0);
+  // Its Redis was lost, too.
+  expect(
+    (await again.tenant('corp').exec("INSERT INTO t(v) VALUES ('as chosen')")).replicatedAt,
+  ).toBeGreaterThan(0);
 });
 
 test('a tenant that is sync is answered when the replica has it, through every API', {

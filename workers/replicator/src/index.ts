@@ -27,6 +27,7 @@ export * from './restore/scratch-point.ts';
 export * from './restore/stage-point.ts';
 export * from './ship/messages.ts';
 export * from './ship/replicator-thread-url.ts';
+export type { ChosenDurabilities } from './ship/stored-durabilities.ts';
 export * from './snapshot/snapshot-from-store.ts';
 export * from './snapshot/snapshot-tenant.ts';
 export * from './snapshot/store-full.ts';

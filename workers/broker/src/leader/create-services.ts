@@ -61,7 +61,7 @@ export function createServices(
 ): CreatedServices {
   const { config, log, link, lease, metrics } = options;
   const parked = new Parked(link, config.group, log);
-  const shipping = createReplica(options, phase);
+  const shipping = createReplica(options, phase, stored => durabilities.adopt(stored));
   const replica = shipping ?? new NoReplica();
   const replacements = new ReplacementBudget(link, config, log);
   const apart = new Apart({
@@ -108,7 +108,7 @@ export function createServices(
     afterCommit: readFailpoint('after-commit', process.env['ONEWRITER_FAILPOINT']),
     onBug: phase.onBug,
   };
-  const durabilities = new Durabilities(link, config.group, replica, log);
+  const durabilities = new Durabilities({ link, group: config.group, state: replica, shipping, log });
   return { services, apart, replica, shipping, durabilities };
 }
 

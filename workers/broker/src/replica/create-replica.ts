@@ -1,7 +1,7 @@
 import type { LeaderOptions } from '../leader/leader-options.ts';
 import type { LeaderPhase } from '../leader/leader-phase.ts';
 import { findDeletedTenants } from './deleted-tenants.ts';
-import { Replica } from './replica.ts';
+import { Replica, type ReplicaOptions } from './replica.ts';
 import { toReplicatorData } from './replicator-data.ts';
 import { findUnknownTenants } from './unknown-tenants.ts';
 
@@ -12,6 +12,7 @@ import { findUnknownTenants } from './unknown-tenants.ts';
 export function createReplica(
   { config, log, claim }: Pick<LeaderOptions, 'config' | 'log' | 'claim'>,
   phase: LeaderPhase,
+  onDurabilities: ReplicaOptions['onDurabilities'],
 ): Replica | undefined {
   const data = toReplicatorData(config, claim.id);
   if (data === undefined) return undefined;
@@ -26,6 +27,7 @@ export function createReplica(
     boundBytes: config.replicaBufferBytes,
     log,
     onFenced: message => phase.end(message),
+    onDurabilities,
     onStarted: known => {
       log.info({ tenants: known.length }, 'Replicating');
       noteChanges(known).catch(error =>

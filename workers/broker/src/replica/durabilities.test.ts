@@ -25,7 +25,7 @@ async function notedOf(chosen: string | null, normal: ReplicaMode): Promise<unkn
     modeOf: () => mode ?? normal,
   };
   const log = { info: () => {}, warn: () => {} } as never;
-  await new Durabilities(link, 'default', state, log).onNotified('acme');
+  await new Durabilities({ link, group: 'default', state, shipping: undefined, log }).onNotified('acme');
   return noted;
 }
 
@@ -40,7 +40,8 @@ it('reads what it has not heard of', async () => {
     setMode: (tenant: string, mode: ReplicaMode | undefined) => void modes.set(tenant, mode),
     modeOf: () => 'async' as const,
   };
-  const durabilities = new Durabilities(link, 'default', state, {} as never);
+  const log = {} as never;
+  const durabilities = new Durabilities({ link, group: 'default', state, shipping: undefined, log });
   await durabilities.load();
   chosen = { acme: 'off', corp: 'sync' };
   await durabilities.load();
@@ -52,4 +53,46 @@ it('notes for clients whether they wait, also where a tenant has the durability 
   expect(await notedOf('async', 'sync')).toBe(0);
   expect(await notedOf(null, 'sync')).toBe(1);
   expect(await notedOf(null, 'async')).toBe(0);
+});
+
+/** A Redis with one hash and the meta hashes of queues. */
+function fakeRedis(chosen: Record<string, string>) {
+  const fields = new Map(Object.entries(chosen));
+  const call = async (command: string, key: string, field: string, value?: unknown) => {
+    if (key !== groupKeys('default').durabilities) return 1;
+    if (command === 'HSCAN') return ['0', [...fields].flat()];
+    if (command === 'HEXISTS') return fields.has(field) ? 1 : 0;
+    if (command === 'HGET') return fields.get(field) ?? null;
+    if (command === 'HSET' || !fields.has(field)) fields.set(field, String(value));
+    return 1;
+  };
+  const retryUntilDone = <Result>(attempt: () => Promise<Result>) => attempt();
+  return { fields, link: { call, retryUntilDone } as unknown as RedisLink };
+}
+
+it('takes those of the store into a Redis that is new, and gives the store what Redis has from then on', async () => {
+  const { fields, link } = fakeRedis({ bank: 'off' });
+  const stored: unknown[] = [];
+  const modes = new Map<string, ReplicaMode | undefined>();
+  const state = {
+    setMode: (tenant: string, mode: ReplicaMode | undefined) => void modes.set(tenant, mode),
+    modeOf: (tenant: string) => modes.get(tenant) ?? ('async' as const),
+  };
+  const shipping = { storeDurabilities: (tenants: unknown) => void stored.push(tenants) };
+  const log = { info() {}, warn() {} } as never;
+  const options = { link, group: 'default', state, shipping, log };
+  const first = new Durabilities(options);
+  await first.load();
+  await first.onNotified('bank');
+  // What the store has is not known yet, and must not be lost.
+  expect(stored).toEqual([]);
+  await first.adopt({ acme: 'sync', bank: 'sync' });
+  expect([modes.get('acme'), modes.get('bank')]).toEqual(['sync', 'off']);
+  expect(stored).toEqual([{ acme: 'sync', bank: 'off' }]);
+  fields.delete('acme');
+  await first.onNotified('acme');
+  expect(stored.at(-1)).toEqual({ bank: 'off' });
+  // Redis has it all: what the store has in addition was chosen before.
+  await new Durabilities(options).adopt({ acme: 'sync' });
+  expect([stored.at(-1), fields.has('acme')]).toEqual([{ bank: 'off' }, false]);
 });

@@ -1,6 +1,7 @@
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { backOffMs } from '@onewriter/protocol';
 import {
+  type ChosenDurabilities,
   type FromReplicator,
   type ReplicaStatus,
   type ReplicatorData,
@@ -54,6 +55,8 @@ export interface ReplicaOptions {
   readonly log: Logger;
   /** Another broker writes to the store: this one must stop leading. */
   readonly onFenced: (message: string) => void;
+  /** Called before {@link onStarted} with what the store has; the start waits for it. */
+  readonly onDurabilities?: ((stored: ChosenDurabilities) => Promise<void>) | undefined;
   /** Called when it runs, each time. @param known tenants that the store has */
   readonly onStarted: (known: readonly string[]) => void;
   /** Entry file of the thread; default: the replicator. */
@@ -87,6 +90,7 @@ export class Replica implements ReplicaState, CaptureLink {
   #startedAt = 0;
   #timer: NodeJS.Timeout | undefined;
   #startWaiters: (() => void)[] = [];
+  #adopting = Promise.resolve();
   #ending: Promise<void> | undefined;
   #onEnded: (() => void) | undefined;
 
@@ -128,6 +132,11 @@ export class Replica implements ReplicaState, CaptureLink {
     else this.#modes.set(tenant, mode);
     const off = this.modeOf(tenant) === 'off';
     if (off !== wasOff) this.note({ kind: 'off', tenant, off });
+  }
+
+  /** All that people chose: the store keeps them. */
+  storeDurabilities(tenants: ChosenDurabilities): void {
+    this.#worker?.postMessage({ kind: 'durabilities', tenants } satisfies ToReplicator);
   }
 
   /** Starts the thread. */
@@ -226,14 +235,19 @@ export class Replica implements ReplicaState, CaptureLink {
   }
 
   #receive(message: FromReplicator): void {
-    const { log, onFenced, onStarted } = this.#options;
+    const { log, onFenced, onStarted, onDurabilities = async () => {} } = this.#options;
     switch (message.kind) {
+      case 'durabilities':
+        this.#adopting = onDurabilities(message.tenants).catch(error =>
+          log.error({ err: error }, 'Durabilities of tenants could not be taken from the store'),
+        );
+        break;
       case 'started':
         if (!this.#state.is('starting')) return;
         this.#state.enter('running');
         this.#problem = undefined;
         this.#isAvailable = true;
-        for (const resolve of this.#startWaiters.splice(0)) resolve();
+        void this.#adopting.then(() => this.#endWaits());
         onStarted(message.known);
         break;
       case 'stored':
@@ -261,7 +275,7 @@ export class Replica implements ReplicaState, CaptureLink {
           log.error({ code: message.code }, `Nothing is replicated: ${message.message}`);
         }
         this.#problem = { message: message.message, sinceMs: this.#problem?.sinceMs ?? Date.now() };
-        for (const resolve of this.#startWaiters.splice(0)) resolve();
+        this.#endWaits();
         // It would keep what is captured and store none of it.
         void this.#worker?.terminate();
         break;
@@ -271,6 +285,10 @@ export class Replica implements ReplicaState, CaptureLink {
       default:
         message satisfies never;
     }
+  }
+
+  #endWaits(): void {
+    for (const resolve of this.#startWaiters.splice(0)) resolve();
   }
 
   #exited(worker: Worker): void {

@@ -10,6 +10,7 @@ import { deleteDropped } from '../compact/delete-dropped.ts';
 import { type PackId, type PackIndex, packKey, type SegmentEntry } from '../format/entry.ts';
 import { decodeIndex, isDamagedPack } from '../format/pack.ts';
 import type { CopyStatus } from '../ship/messages.ts';
+import { DURABILITIES_KEY } from '../ship/stored-durabilities.ts';
 import { LEADER_KEY } from '../ship/take-lead.ts';
 import type { CallOptions, ObjectStore } from '../store/object-store.ts';
 import { CopyLag } from './copy-lag.ts';
@@ -56,6 +57,7 @@ export class StoreCopier {
   #headAtMs = Number.NEGATIVE_INFINITY;
   #markedNext = 0;
   readonly #copiedKeys = new Set<string>();
+  #durabilitiesEtag = '';
   #wake: (() => void) | undefined;
   readonly #lag: CopyLag;
   #error: string | undefined;
@@ -159,6 +161,7 @@ export class StoreCopier {
     this.#headAtMs = this.#nowMs();
     this.#head = head;
     if (this.#mark === undefined || catchesUp) await this.#copyBase(head);
+    await this.#copyDurabilities();
     if (found === undefined || found.etag === this.#mark!.headEtag) return;
     for (const pack of newPacks(before ?? FIRST_HEAD, head)) await this.#copyStored(pack);
     for (const { key } of head.catalogs) {
@@ -170,6 +173,14 @@ export class StoreCopier {
     await to.put(HEAD_KEY, Buffer.from(JSON.stringify(head)), this.#call);
     this.#mark = { ...this.#mark!, headEtag: found.etag };
     await this.#writeMark();
+  }
+
+  async #copyDurabilities(): Promise<void> {
+    const { from, to } = this.#options;
+    const found = await from.get(DURABILITIES_KEY, this.#call);
+    if (found === undefined || found.etag === this.#durabilitiesEtag) return;
+    await to.put(DURABILITIES_KEY, found.body, this.#call);
+    this.#durabilitiesEtag = found.etag;
   }
 
   /** What the first store deleted between two of its heads. */

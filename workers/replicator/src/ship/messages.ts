@@ -1,5 +1,6 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { CaptureOptions } from '@onewriter/writer';
+import type { ChosenDurabilities } from './stored-durabilities.ts';
 
 /*
  * Between the broker's main thread and the thread that ships. The logs themselves come over ports of the writer threads.
@@ -35,6 +36,8 @@ export type ToReplicator =
       readonly tenant: string;
       readonly base: { readonly tenant: string; readonly pos: number };
     }
+  /** All that people chose; stored where the store has others. */
+  | { readonly kind: 'durabilities'; readonly tenants: ChosenDurabilities }
   /** Ship what is there and end: answered by `ended`. */
   | { readonly kind: 'end'; readonly withinMs: number };
 
@@ -138,6 +141,8 @@ export interface ReplicaStatus {
 }
 
 export type FromReplicator =
+  /** Those that the store has. */
+  | { readonly kind: 'durabilities'; readonly tenants: ChosenDurabilities }
   | { readonly kind: 'started'; readonly known: readonly string[] }
   | { readonly kind: 'stored'; readonly upTo: readonly StoredUpTo[]; readonly atMs: number }
   /** The store fails for so long that nothing may wait for it; or does again. */

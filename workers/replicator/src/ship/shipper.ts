@@ -22,6 +22,7 @@ import type { FromReplicator, ReplicatorData, ToReplicator } from './messages.ts
 import { PackTimer } from './pack-timer.ts';
 import { PackWriter, untilAnswered } from './pack-writer.ts';
 import { type PackedTenant, type StoredTenant, statusOf, storedOf, storedWith } from './ship-state.ts';
+import { StoredDurabilities } from './stored-durabilities.ts';
 import { storedMessages } from './stored-messages.ts';
 import { takeItems } from './take-items.ts';
 import { takeLead } from './take-lead.ts';
@@ -71,6 +72,7 @@ interface Running {
   readonly compaction: Compaction;
   readonly copiers: readonly StoreCopier[];
   readonly rehearsals: TenantRehearsals | undefined;
+  readonly durabilities: StoredDurabilities;
 }
 
 export class Shipper {
@@ -142,20 +144,18 @@ export class Shipper {
   /** Begins to lead the store, for as long as it takes it to answer. */
   async start(): Promise<void> {
     this.#every(STATUS_EVERY_MS, () => this.#everySecond());
-    try {
-      await this.#start();
-    } catch (error) {
-      this.#failed(error);
-    }
+    await this.#start().catch(error => this.#failed(error));
   }
 
   receive(message: ToReplicator): void {
     if (message.kind === 'port') this.#captures.addPort(message.port);
     else if (message.kind === 'end') void this.#end(message.withinMs);
+    else if (message.kind === 'durabilities')
+      this.#later('changes', () => this.#running?.durabilities.write(message.tenants));
     else this.#later('changes', () => this.#changeLine(message));
   }
 
-  #changeLine(message: Exclude<ToReplicator, { kind: 'port' | 'end' }>): void {
+  #changeLine(message: Extract<ToReplicator, { tenant: string }>): void {
     const { tenant } = message;
     if (message.kind === 'deleted') this.#files.removeNote(tenant);
     this.#running?.rehearsals?.forget(tenant);
@@ -175,6 +175,8 @@ export class Shipper {
       await assertObeysConditions(store, { signal });
       return takeLead(store, { ...data, instance, nowMs: this.#startedMs, signal });
     }, ['REPLICA_UNAVAILABLE']);
+    const { term } = lead;
+    const onError = (error: unknown) => this.#failures.note('', error);
     const nowMs = this.#nowMs();
     for (const [tenant, { last }] of lead.tenants) {
       if (last === undefined) continue;
@@ -184,7 +186,7 @@ export class Shipper {
     const newest = lead.next - 1;
     const copiers = copies.map(to => new StoreCopier({ from: store, to, newest, signal }));
     const writer = new PackWriter<readonly PackedTenant[]>({
-      ...{ store, term: lead.term, next: lead.next, signal, nowMs: this.#nowMs },
+      ...{ store, term, next: lead.next, signal, nowMs: this.#nowMs },
       onStored: (pack, number, bytes) => {
         for (const copier of copiers) copier.noteStored(number, bytes);
         this.#packStored(pack);
@@ -192,14 +194,17 @@ export class Shipper {
       onFailed: error => this.#failed(error),
     });
     const compaction = new Compaction({
-      compact: given => compact(lead.term, given),
+      compact: given => compact(term, given),
       onFound: found => this.#reasons.take(found),
-      onError: error => this.#failures.note('', error),
+      onError,
       nowMs: this.#nowMs,
     });
-    this.#running = { term: lead.term, writer, compaction, copiers, rehearsals: this.#newRehearsals() };
+    const durabilities = new StoredDurabilities({ store, term, signal, onError });
+    const chosen = await untilAnswered(signal, () => durabilities.read());
+    this.#running = { term, writer, compaction, copiers, durabilities, rehearsals: this.#newRehearsals() };
     for (const copier of copiers) void copier.run();
     const alive = [...lead.tenants].filter(([, chain]) => chain.isAlive).map(([tenant]) => tenant);
+    post({ kind: 'durabilities', tenants: chosen });
     post({ kind: 'started', known: alive });
     for (const message of storedMessages([...this.#stored.values()], nowMs)) post(message);
     const { changes, messages } = this.#early!;
@@ -215,9 +220,9 @@ export class Shipper {
 
   #newRehearsals(): TenantRehearsals | undefined {
     const { data, verify } = this.#options;
-    const parts = { dataDir: data.dataDir, lines: this.#lines, stored: this.#stored, nowMs: this.#nowMs };
-    const onError = (tenant: string, error: unknown) => this.#failures.note(tenant, error);
     if (verify === undefined) return undefined;
+    const parts = { dataDir: data.dataDir, lines: this.#lines, stored: this.#stored, nowMs: this.#nowMs };
+    const onError = this.#failures.note.bind(this.#failures);
     return this.#failures.try('', () => new TenantRehearsals({ ...parts, verify, onError }));
   }
 
