@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { connect, type Onewriter } from '@onewriter/sdk';
 import {
   type Stack,
+  startRedis,
   startStack,
   type TemporaryDirectory,
   temporaryDirectory,
@@ -128,6 +129,49 @@ test('a write that waited for the replica survives the loss of the machine, with
   expect(
     (await again.tenant('corp').exec("INSERT INTO t(v) VALUES ('as chosen')")).replicatedAt,
   ).toBeGreaterThan(0);
+});
+
+test('a new machine takes over the group of a Redis that was not lost, once nothing leads it', {
+  timeout: 180_000,
+}, async () => {
+  const place = await makePlace('replica-redis');
+  const redis = await startRedis();
+  onTestFinished(() => redis.stop());
+  const env = { ONEWRITER_REPLICA_URL: place.url, ONEWRITER_REDIS_URL: redis.url };
+  const startHere = async () => {
+    const stack = await startStack({ dataDir: place.dataDir, redisUrl: redis.url, env });
+    onTestFinished(async () => void (await stack.stop()));
+    return stack;
+  };
+  const restore = (...args: string[]) =>
+    runCli(['restore', '--all', ...args, '--data-dir', place.dataDir, '--json'], { env });
+  const stack = await startHere();
+  const client = await connectTo(stack);
+  await client
+    .tenant('acme')
+    .exec("CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT); INSERT INTO t(v) VALUES ('one')", {
+      durable: 'replica',
+    });
+  await client.close();
+  // Another directory does not get what a broker leads.
+  const other = await runCli(
+    ['restore', '--all', '--take-over', '--data-dir', join(place.folder.path, 'other')],
+    { env },
+  );
+  expect([other.code, other.stderr]).toEqual([1, expect.stringContaining('That broker has to stop')]);
+  await loseMachine(stack, place);
+  const refused = await restore();
+  expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining('--take-over')]);
+  const taken = await waitFor(
+    async () => {
+      const run = await restore('--take-over');
+      return run.code === 0 ? parseJson(run) : undefined;
+    },
+    { what: 'the lease of the lost broker to expire', timeoutMs: 60_000 },
+  );
+  expect(taken).toMatchObject({ restored: [{ tenant: 'acme' }], failed: [] });
+  const again = await connectTo(await startHere());
+  expect(await rowsOf(again, 'acme')).toEqual([{ v: 'one' }]);
 });
 
 test('a tenant that is sync is answered when the replica has it, through every API', {

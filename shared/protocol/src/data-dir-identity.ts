@@ -105,7 +105,7 @@ export function foreignDataDir(group: string, dataDir: string, owner: DataDirRec
     'MISCONFIGURED',
     `Group "${group}" of this Redis belongs to the data directory ${owner.host}:${owner.path}, and this process has another: ${host}:${path}. ` +
       'Give each installation a Redis or an ONEWRITER_GROUP of its own, or set ONEWRITER_DATA_DIR right. ' +
-      `Only where ${owner.host}:${owner.path} is gone permanently: redis-cli DEL '${groupKeys(group).dataDir}', then start the broker of the new one.`,
+      `Only where ${owner.host}:${owner.path} is gone permanently: onewriter restore --all --take-over out of its replica, or, without one, redis-cli DEL '${groupKeys(group).dataDir}'; then start the broker of the new one.`,
     { reason: 'another data directory', owner: `${owner.host}:${owner.path}`, here: `${host}:${path}` },
   );
 }

@@ -2,15 +2,19 @@ import { mkdirSync } from 'node:fs';
 import { timeoutForBytes } from '@onewriter/files';
 import { firstFitting } from '@onewriter/operations';
 import { TENANTS_UNIT } from '@onewriter/operations/files';
-import { restoreAll as putAll, type RestoreAllReport } from '@onewriter/replicator';
+import { readDataDirIdentity } from '@onewriter/protocol';
+import { restoreAll as putAll, type RestoreAllReport, readStoredIdentity } from '@onewriter/replicator';
 import { EXIT } from '../exit-codes.ts';
 import { parseJobs, parseTimeout } from '../jobs/job-options.ts';
+import { stopSignal } from '../jobs/stop-signal.ts';
 import { openRedis } from '../open-redis.ts';
 import { asOperation } from '../operations/as-operation.ts';
 import { operatorName } from '../operator.ts';
 import { createProgress } from '../progress.ts';
 import { replicaAccess } from '../replica/replica-access.ts';
+import { findLostGroup } from '../replica/take-over-group.ts';
 import { findTarget, placeOf } from '../target.ts';
+import { UsageError } from '../usage-error.ts';
 
 /** Options of `onewriter restore --all`, as the command line gives them. */
 export interface RestoreAllOptions {
@@ -18,6 +22,7 @@ export interface RestoreAllOptions {
   readonly jobs?: string | undefined;
   readonly timeout?: string | undefined;
   readonly offline?: boolean | undefined;
+  readonly takeOver?: boolean | undefined;
   readonly dataDir?: string | undefined;
   readonly json?: boolean | undefined;
 }
@@ -33,16 +38,22 @@ export async function restoreAll(options: RestoreAllOptions): Promise<number> {
   const access = replicaAccess(target.config, options.from);
   // A new machine has none yet.
   mkdirSync(target.dataDir, { recursive: true });
-  const redisUrl = options.offline ? undefined : target.redisUrl;
+  if (options.takeOver && options.offline)
+    throw new UsageError('--take-over is about the group in Redis: leave --offline out.');
+  const ownId = readDataDirIdentity(target.dataDir)?.id;
+  const lost = options.takeOver
+    ? await findLostGroup(target, ownId, await readStoredIdentity(access))
+    : undefined;
+  // No broker leads a lost group, and holds of this directory are none of it.
+  const redisUrl = options.offline || lost !== undefined ? undefined : target.redisUrl;
   if (redisUrl !== undefined) (await openRedis(target)).disconnect();
-  const stopping = new AbortController();
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stopping.abort());
+  const stopping = stopSignal();
   const progress = createProgress(options.json);
   try {
     const report = await asOperation(
       target,
       { kind: 'restore', tenants: null, detail: 'all of the replica', unit: TENANTS_UNIT },
-      { summarize, json: options.json, offline: redisUrl === undefined, signal: stopping.signal },
+      { summarize, json: options.json, offline: redisUrl === undefined, signal: stopping },
       context =>
         putAll(placeOf(target), {
           ...{ access, redisUrl, jobs, who: operatorName(), priority: 'usual' },
@@ -50,7 +61,7 @@ export async function restoreAll(options: RestoreAllOptions): Promise<number> {
             timeoutMs: () => givenMs ?? timeoutForBytes(ASSUMED_BYTES),
             memoryBytes: target.config.readMemoryBytes,
           },
-          signal: AbortSignal.any([stopping.signal, context.signal]),
+          signal: AbortSignal.any([stopping, context.signal]),
           onProgress: ({ done, total, tenant, error }) => {
             context.progress(done, total);
             if (error !== undefined) context.log(`${tenant}: ${error.code} ${error.message}`);
@@ -58,10 +69,13 @@ export async function restoreAll(options: RestoreAllOptions): Promise<number> {
           },
         }),
     );
+    // Not before all are here: the next broker applies what is queued.
+    if (report.failed.length === 0) await lost?.release();
     progress.end();
     process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : asText(report));
     return report.failed.length === 0 ? EXIT.ok : EXIT.failed;
   } finally {
+    lost?.close();
     progress.end();
   }
 }

@@ -19,6 +19,7 @@ export async function restoreAny(
   tenant: string | undefined,
   options: RestoreAnyOptions,
 ): Promise<number> {
+  if (options.takeOver && !options.all) throw new UsageError('--take-over goes with --all.');
   const { all, at, as, replace, leavePaused, from, rows, fromLitestream } = options;
   if (all) {
     if (

@@ -52,6 +52,10 @@ export function addSafetyCommands(program: Command, { setExitCode }: ProgramCont
       .option('--as <tenant>', 'with --at: the new tenant that it becomes')
       .option('--rows <tables>', 'with --at: bring back only what these tables lost, or has changed')
       .option('--all', 'all tenants of the replica that are not here; run it again after a failure')
+      .option(
+        '--take-over',
+        'with --all: the data directory that the group in Redis belongs to is gone; give the group to this one',
+      )
       .option(...FROM_OPTION)
       .option('--from-litestream <url>', 'a replica of Litestream 0.3: the folder that has generations')
       .option(...JOBS_OPTION)

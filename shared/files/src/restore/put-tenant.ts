@@ -11,7 +11,7 @@ import type { JobKind } from '../processes/job-messages.ts';
 import { type ProcessOptions, runOneJob } from '../processes/job-processes.ts';
 import type { FileNumbers, Numbered } from './file-numbers.ts';
 import { lastEpoch } from './last-epoch.ts';
-import { newDraft } from './new-draft.ts';
+import { newDraft, removeLostDrafts } from './new-draft.ts';
 import { linkNewFile, replaceFile } from './put-in-place.ts';
 
 /*
@@ -144,6 +144,7 @@ async function stage<T extends StagedFile>(
   request: PutRequest,
   file: string,
 ): Promise<Staged<T>> {
+  removeLostDrafts(file);
   const draft = newDraft(place.dataDir, file);
   const { path } = draft;
   try {

@@ -15,6 +15,7 @@ import {
 } from '@onewriter/files';
 import {
   OnewriterError,
+  realDatabasePath,
   replicaSourceFile,
   tenantFile,
   toWireError,
@@ -22,7 +23,7 @@ import {
 } from '@onewriter/protocol';
 import { type LogPosition, markOf } from '@onewriter/writer';
 import { openReplicaReader } from '../chain/replica-reader.ts';
-import type { SegmentEntry } from '../format/entry.ts';
+import { type PackId, packKey, type SegmentEntry } from '../format/entry.ts';
 import {
   jobEnv,
   openGivenReplica,
@@ -34,6 +35,7 @@ import {
   withRoom,
 } from '../jobs/replica-access.ts';
 import { CloseNotes } from '../ship/close-notes.ts';
+import { isSameMark } from '../ship/continues.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { RestoreSource, type StagedReplica } from './stage-replica.ts';
 
@@ -88,20 +90,24 @@ export async function restoreAll(place: DataPlace, request: RestoreAllRequest): 
   const { access, redisUrl, who, limits, jobs = defaultJobs(), priority, signal, onProgress } = request;
   const { store, keys } = await openReplica(access);
   try {
-    const entries = await openReplicaReader(store, keys, { signal }).tenants();
+    const reader = openReplicaReader(store, keys, { signal });
+    const [{ damaged }, entries] = [await reader.state(), await reader.tenants()];
     const stored = entries
       .filter(({ kind }) => kind !== 'deleted')
       .sort((a, b) => compare(a.tenant, b.tenant));
     const [present, missing] = [[], []] as [string[], string[]];
-    for (const { tenant } of stored) {
-      const isThere = existsSync(tenantFile(place.dataDir, tenant, place.dbFile));
-      (isThere ? present : missing).push(tenant);
+    const failed: { tenant: string; error: WireError }[] = [];
+    for (const { tenant, max } of stored) {
+      const file = tenantFile(place.dataDir, tenant, place.dbFile);
+      if (!existsSync(file)) missing.push(tenant);
+      else if (isOlderRestore(place, tenant, max)) failed.push(behind(tenant, file));
+      else present.push(tenant);
     }
     const sizes = new Map(stored.map(({ tenant, pages, pageSize }) => [tenant, pages * pageSize]));
     const restored: RestoredTenant[] = [];
-    const failed: { tenant: string; error: WireError }[] = [];
     const total = missing.length;
-    onProgress?.({ done: 0, total });
+    let done = 0;
+    onProgress?.({ done, total });
     await runInProcesses<Omit<RestoredTenant, 'tenant'>>(
       { place, job: replicaJob<RestoreMissingArgs>('restoreMissing', { ...publicAccess(access), who }) },
       missing,
@@ -118,18 +124,22 @@ export async function restoreAll(place: DataPlace, request: RestoreAllRequest): 
         if ('error' in outcome) failed.push({ tenant, error: outcome.error });
         else restored.push({ ...outcome.result, tenant });
         const error = 'error' in outcome ? outcome.error : undefined;
-        onProgress?.({ done: restored.length + failed.length, total, tenant, error });
+        onProgress?.({ done: ++done, total, tenant, error });
       },
     );
     const settled = new Set([...present, ...failed.map(({ tenant }) => tenant)]);
     const newest = await openReplicaReader(store, keys, { signal }).tenants();
     failed.push(...findBehind(newest, restored, settled));
     // Not before all are here: a broker that writes to the store would begin those again that are missing.
-    const warnings = failed.length === 0 ? await noteSource(store, access.url, place.dataDir) : [];
-    return { restored, present, failed, warnings };
+    const noted = failed.length === 0 ? await noteSource(store, access.url, place.dataDir) : [];
+    return { restored, present, failed, warnings: [...damaged.map(warnOf), ...noted] };
   } finally {
     await store.close();
   }
+}
+
+function warnOf(pack: PackId): string {
+  return `${packKey(pack)} of the replica cannot be read: tenants with commits in it are as they were before.`;
 }
 
 /** Tenants of which the store has more than was restored: a broker still writes to it, and those commits would be missing here. */
@@ -143,12 +153,22 @@ function findBehind(
     .filter(({ tenant, kind, max }) => {
       return kind !== 'deleted' && !settled.has(tenant) && max > (made.get(tenant)?.pos ?? 0);
     })
-    .map(({ tenant }) => {
-      const file = made.get(tenant)?.file;
-      const remedy = file === undefined ? '' : ` remove ${file},`;
-      const message = `Tenant ${tenant} was written meanwhile: a broker still writes to the store. Stop it,${remedy} and restore again.`;
-      return { tenant, error: toWireError(new OnewriterError('REPLICA_FENCED', message, { tenant })) };
-    });
+    .map(({ tenant }) => behind(tenant, made.get(tenant)?.file));
+}
+
+/** @param file that has to go first */
+function behind(tenant: string, file: string | undefined): RestoreAllReport['failed'][number] {
+  const remedy = file === undefined ? '' : ` remove ${dirname(file)},`;
+  const message = `Tenant ${tenant} was written after it was restored: a broker still wrote to the store. Stop it,${remedy} and restore again.`;
+  return { tenant, error: toWireError(new OnewriterError('REPLICA_FENCED', message, { tenant })) };
+}
+
+/** Whether a file is as a restore left it, and the store has more: the tenant is not here yet. */
+function isOlderRestore({ dataDir, dbFile }: DataPlace, tenant: string, newest: number): boolean {
+  const note = new CloseNotes(dataDir).read(tenant);
+  if (note === undefined || note.pos >= newest) return false;
+  const mark = markOf(realDatabasePath(tenantFile(dataDir, tenant, dbFile)));
+  return mark !== undefined && isSameMark(note.mark, mark);
 }
 
 export interface RestoreMissingArgs extends PublicAccess {
@@ -194,13 +214,28 @@ function noteClosed(
   return warnings;
 }
 
+/** The identity of the data directory whose tenants a replica has; undefined where it names none. @throws OnewriterError REPLICA_… */
+export async function readStoredIdentity(access: ReplicaAccess): Promise<string | undefined> {
+  const { store } = await openReplica(access);
+  try {
+    return await readIdentityIn(store);
+  } finally {
+    await store.close();
+  }
+}
+
+async function readIdentityIn(store: ObjectStore): Promise<string | undefined> {
+  const leader = await store.get('leader.json');
+  if (leader === undefined) return undefined;
+  const { dataDirId } = JSON.parse(leader.body.toString()) as Partial<ReplicaSource>;
+  if (typeof dataDirId === 'string') return dataDirId;
+  throw new OnewriterError('REPLICA_REFUSED', 'leader.json names no data directory.');
+}
+
 /** Notes which store a data directory was made from, for its broker. @returns warnings @throws Error of the file system */
 async function noteSource(store: ObjectStore, url: string, dataDir: string): Promise<readonly string[]> {
-  const leader = await store.get('leader.json');
-  if (leader === undefined) return [];
-  const { dataDirId } = JSON.parse(leader.body.toString()) as ReplicaSource;
-  if (typeof dataDirId !== 'string')
-    throw new OnewriterError('REPLICA_REFUSED', 'leader.json names no data directory.');
+  const dataDirId = await readIdentityIn(store);
+  if (dataDirId === undefined) return [];
   const path = replicaSourceFile(dataDir);
   const folder = dirname(path);
   const owner = ownerIn(dataDir);

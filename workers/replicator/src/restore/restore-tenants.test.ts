@@ -94,6 +94,9 @@ const besides = (place: typeof home, tenant: string) =>
 it('restores a point as a new tenant, or in the place of the present file', async () => {
   const world = await makeTenantFile('acme', 8);
   const point = { kind: 'commitSeq', commitSeq: 5 } as const;
+  // Of a restore that was killed.
+  mkdirSync(dirname(pathOf(home, 'copy')), { recursive: true });
+  writeFileSync(`${pathOf(home, 'copy')}.restoring-999999999-1`, 'half');
   const made = await restorePoint(home, { ...request, access, tenant: 'acme', point, as: 'copy' });
   expect(made).toMatchObject({
     tenant: 'copy',
@@ -253,6 +256,31 @@ it('names tenants that a broker still writes to while they are restored, and doe
     failed: [{ tenant: 'acme', error: { code: 'REPLICA_FENCED' } }],
   });
   expect(existsSync(join(other.dataDir, 'replica', 'source.json'))).toBe(false);
+  // Nor does a second run take it for present.
+  const again = { access, redisUrl: undefined, who: 'a test', limits };
+  const second = await restoreAll(other, again);
+  expect(second).toMatchObject({
+    present: [],
+    failed: [{ tenant: 'acme', error: { code: 'REPLICA_FENCED' } }],
+  });
+  expect(second.failed[0]!.error.message).toContain(`remove ${dirname(pathOf(other, 'acme'))}`);
+  expect(existsSync(join(other.dataDir, 'replica', 'source.json'))).toBe(false);
+  rmSync(dirname(pathOf(other, 'acme')), { recursive: true });
+  expect(await restoreAll(other, again)).toMatchObject({
+    restored: [{ tenant: 'acme', pos: 5 }],
+    failed: [],
+  });
+  expect(existsSync(join(other.dataDir, 'replica', 'source.json'))).toBe(true);
+}, 60_000);
+
+it('warns of a pack that cannot be read, and restores what was before it', async () => {
+  const world = await makeTenantFile('acme', 3);
+  const newest = packKey({ level: 0, number: world.next - 1 });
+  const path = join(folder, 'store', newest);
+  writeFileSync(path, readFileSync(path).subarray(0, -5));
+  const report = await restoreAll(other, { access, redisUrl: undefined, who: 'a test', limits });
+  expect(report).toMatchObject({ restored: [{ tenant: 'acme', pos: world.pos - 1 }], failed: [] });
+  expect(report.warnings).toEqual([expect.stringContaining(newest)]);
 }, 60_000);
 
 it('reads a file that is in use into a full segment', async () => {
