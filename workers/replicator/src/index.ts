@@ -18,6 +18,8 @@ export * from './format/segment-body.ts';
 export * from './jobs/configured-access.ts';
 export * from './jobs/read-history.ts';
 export { type OpenReplica, openReplica, type ReplicaAccess } from './jobs/replica-access.ts';
+export * from './keys/erase-history.ts';
+export * from './keys/rewrap-keys.ts';
 export * from './litestream/put-litestream.ts';
 export * from './litestream/restore-litestream.ts';
 export * from './restore/restore-all.ts';

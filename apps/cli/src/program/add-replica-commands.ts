@@ -48,6 +48,27 @@ export function addReplicaCommands(program: Command, { setExitCode }: ProgramCon
     );
 
   replica
+    .command('erase')
+    .description('destroy the key of a deleted tenant: its history is unreadable in all stores, for ever')
+    .argument('<tenant>')
+    .option('--confirm <tenant>', 'its name once more')
+    .option(...OFFLINE_OPTION)
+    .option(...DATA_DIR_OPTION)
+    .option(...JSON_OPTION)
+    .action(async (tenant, options) =>
+      setExitCode(await (await import('../commands/replica-keys.ts')).eraseReplica(tenant, options)),
+    );
+
+  replica
+    .command('rewrap')
+    .description('put the keys of all tenants under the newest master key; run it again after a failure')
+    .option(...DATA_DIR_OPTION)
+    .option(...JSON_OPTION)
+    .action(async options =>
+      setExitCode(await (await import('../commands/replica-keys.ts')).rewrapReplica(options)),
+    );
+
+  replica
     .command('cost')
     .description('estimate requests, bytes and dollars a month')
     .option('--tenants <counts>', 'with commas between them (default: 100,1000,10000)')

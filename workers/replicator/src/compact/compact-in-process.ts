@@ -1,4 +1,7 @@
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { type DataPlace, type JobContext, runOneJob } from '@onewriter/files';
+import type { TenantKeys } from '../format/keyring.ts';
 import {
   jobEnv,
   openGivenReplica,
@@ -21,32 +24,43 @@ const ALL = '*';
 export interface CompactRequest extends Pick<CompactOptions, 'term' | 'retentionMs' | 'signal'> {
   readonly place: DataPlace;
   readonly access: ReplicaAccess;
+  /** Keys of tenants that are known already, as they are stored: each costs a request otherwise. */
+  readonly tenantKeys: readonly TenantKeys[];
 }
 
-export interface CompactArgs extends PublicAccess, Pick<CompactOptions, 'term' | 'retentionMs'> {}
+export interface CompactArgs extends PublicAccess, Pick<CompactOptions, 'term' | 'retentionMs'> {
+  /** A file with `tenantKeys`: those of ten thousand tenants are too long for the arguments of a process. */
+  readonly keysFile: string | undefined;
+}
 
 /**
  * Compacts in a process of low priority.
  * @throws OnewriterError as {@link compactOnce}; ABORTED; STATEMENT_TIMEOUT, after which it is called again
  */
-export function compactInProcess({
-  place,
-  access,
-  term,
-  retentionMs,
-  signal,
-}: CompactRequest): Promise<Compacted> {
-  const job = replicaJob<CompactArgs>('compact', { ...publicAccess(access), term, retentionMs });
-  const limits = { timeoutMs: () => TIMEOUT_MS, memoryBytes: MEMORY_BYTES };
-  return runOneJob({ place, job }, ALL, { limits, env: jobEnv(access), signal });
+export async function compactInProcess(request: CompactRequest): Promise<Compacted> {
+  const { place, access, term, retentionMs, tenantKeys, signal } = request;
+  const keysFile = tenantKeys.length === 0 ? undefined : join(place.dataDir, 'replica', 'tenant-keys.json');
+  if (keysFile !== undefined) {
+    mkdirSync(dirname(keysFile), { recursive: true });
+    writeFileSync(keysFile, JSON.stringify(tenantKeys), { mode: 0o600 });
+  }
+  try {
+    const args = { ...publicAccess(access), term, retentionMs, keysFile };
+    const job = replicaJob<CompactArgs>('compact', args);
+    const limits = { timeoutMs: () => TIMEOUT_MS, memoryBytes: MEMORY_BYTES };
+    return await runOneJob({ place, job }, ALL, { limits, env: jobEnv(access), signal });
+  } finally {
+    if (keysFile !== undefined) rmSync(keysFile, { force: true });
+  }
 }
 
 /** In a process of its own. @throws as {@link compactOnce} */
 export async function compact(
   _: JobContext,
-  { term, retentionMs, ...access }: CompactArgs,
+  { keysFile, term, retentionMs, ...access }: CompactArgs,
 ): Promise<Compacted> {
-  const { store, keys } = await openGivenReplica(access);
+  const known = keysFile && (JSON.parse(readFileSync(keysFile, 'utf8')) as readonly TenantKeys[]);
+  const { store, keys } = await openGivenReplica(access, known || undefined);
   try {
     return await compactOnce({ store, keys, term, retentionMs, nowMs: Date.now(), maxPacks: MAX_PACKS });
   } finally {

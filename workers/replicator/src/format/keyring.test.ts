@@ -77,3 +77,37 @@ it('refuses a master key of another length, and to erase under one key for all',
   expect(() => keyring({ masterKeys: ['c2hvcnQ='] })).toThrow('must have 32');
   await expect(keyring().erase('acme', 5)).rejects.toMatchObject({ code: 'MISCONFIGURED' });
 });
+
+it('takes keys that another keyring has read, and reads again what does not fit any more', async () => {
+  const keys = keyring({ keys: 'tenant' });
+  const first = await keys.seal(PLACE, BODY);
+  await keys.seal(PLACE, BODY);
+  const known = keys.known();
+  expect(known).toMatchObject([{ tenant: 'acme' }]);
+  const given = keyring({ keys: 'tenant', known });
+  const { get } = store.requests;
+  expect(await given.open(PLACE, first.key, first.body)).toEqual(BODY);
+  expect(store.requests.get).toBe(get);
+  // Erased by another process, and sealed again since.
+  await keyring({ keys: 'tenant' }).erase('acme', 5);
+  const next = await keyring({ keys: 'tenant' }).seal(PLACE, BODY);
+  expect(await given.open(PLACE, next.key, next.body)).toEqual(BODY);
+  expect((await given.seal(PLACE, BODY)).key).toBe(next.key);
+  await expect(given.open(PLACE, first.key, first.body)).rejects.toMatchObject({
+    details: { reason: 'key missing' },
+  });
+});
+
+it('lists tenants with keys of their own, and knows which were erased', async () => {
+  const keys = keyring({ keys: 'tenant' });
+  for (const tenant of ['acme', 'bank']) await keys.seal({ ...PLACE, tenant }, BODY);
+  await keys.erase('bank', 5);
+  const tenants = [];
+  for await (const tenant of keys.tenants()) tenants.push(tenant);
+  expect(tenants).toEqual(['acme', 'bank']);
+  expect([await keys.isErased('acme'), await keys.isErased('bank'), await keys.isErased('corp')]).toEqual([
+    false,
+    true,
+    false,
+  ]);
+});

@@ -16,6 +16,8 @@ const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 /** Reason of REPLICA_REFUSED where a key was erased, or is not given: nothing is damaged. */
 export const KEY_MISSING = 'key missing';
+const KEYS = 'keys/';
+const KEY_END = '.json';
 /** Keys of tenants that are kept in memory. */
 const MAX_KEPT = 10_000;
 
@@ -31,7 +33,7 @@ interface DataKey {
 }
 
 /** As stored in `keys/<tenant>.json`. */
-interface TenantKeys {
+export interface TenantKeys {
   readonly v: 1;
   readonly tenant: string;
   /** The newest last; none where they were erased. */
@@ -44,6 +46,8 @@ export interface KeyringOptions {
   readonly masterKeys: readonly string[];
   readonly keys: 'one' | 'tenant';
   readonly store: ObjectStore;
+  /** Keys of tenants as another keyring knew them: they are not read again while they fit. */
+  readonly known?: readonly TenantKeys[] | undefined;
 }
 
 /** The keys of a store's segments. */
@@ -53,12 +57,15 @@ export class Keyring {
   readonly #store: ObjectStore;
   /** By tenant; the most recently used last. */
   readonly #kept = new Map<string, Promise<readonly DataKey[]>>();
+  /** Of the same tenants, as they are stored. */
+  readonly #known: Map<string, TenantKeys>;
 
   /** @throws OnewriterError MISCONFIGURED for a master key of another length. */
-  constructor({ masterKeys, keys, store }: KeyringOptions) {
+  constructor({ masterKeys, keys, store, known = [] }: KeyringOptions) {
     this.#masters = masterKeys.map(parseMaster);
     this.#perTenant = keys === 'tenant';
     this.#store = store;
+    this.#known = new Map(known.map(each => [each.tenant, each]));
   }
 
   /** Encrypts a body with the newest key. @returns what is to be stored, and the id of the key */
@@ -85,8 +92,14 @@ export class Keyring {
   /** @throws OnewriterError REPLICA_REFUSED where the key is not there, or was erased, or does not fit. */
   async open(place: BodyPlace, keyId: string, body: Buffer): Promise<Buffer> {
     if (keyId === '') return body;
-    const keys = keyId.startsWith('m') ? this.#masters.map(segmentKeyOf) : await this.#keysOf(place.tenant);
-    const key = keys.find(({ id }) => id === keyId);
+    const isOwn = !keyId.startsWith('m');
+    const find = (keys: readonly DataKey[]) => keys.find(({ id }) => id === keyId);
+    let key = find(isOwn ? await this.#keysOf(place.tenant) : this.#masters.map(segmentKeyOf));
+    if (key === undefined && isOwn && this.#known.has(place.tenant)) {
+      // It has another one since.
+      this.forget(place.tenant);
+      key = find(await this.#keysOf(place.tenant));
+    }
     if (key === undefined) {
       throw refused(
         place.tenant,
@@ -108,9 +121,35 @@ export class Keyring {
         'MISCONFIGURED',
         'Tenants have no keys of their own: ONEWRITER_REPLICA_KEYS is "one".',
       );
-    this.#kept.delete(tenant);
+    this.forget(tenant);
     const erased: TenantKeys = { v: 1, tenant, keys: [], erasedAtMs: atMs };
+    // A folder keeps former states of an object; only deleting it removes them.
+    await this.#store.delete([keyObject(tenant)]);
     await this.#store.put(keyObject(tenant), Buffer.from(JSON.stringify(erased)));
+  }
+
+  /** Whether {@link erase} was done, and the tenant has no other key since. */
+  async isErased(tenant: string): Promise<boolean> {
+    const found = await this.#store.get(keyObject(tenant));
+    return found !== undefined && (JSON.parse(found.body.toString()) as TenantKeys).keys.length === 0;
+  }
+
+  /** Tenants with keys of their own: lists the store. */
+  async *tenants(signal?: AbortSignal | undefined): AsyncIterable<string> {
+    for await (const { key } of this.#store.list(KEYS, { signal })) {
+      if (key.endsWith(KEY_END)) yield key.slice(KEYS.length, -KEY_END.length);
+    }
+  }
+
+  /** The key is read again: it may have been erased since. */
+  forget(tenant: string): void {
+    this.#kept.delete(tenant);
+    this.#known.delete(tenant);
+  }
+
+  /** Keys that were read, as they are stored: of no use without the master key. */
+  known(): readonly TenantKeys[] {
+    return [...this.#known.values()];
   }
 
   /** Puts a tenant's keys under the present master key. @returns whether they were under another */
@@ -125,7 +164,7 @@ export class Keyring {
       condition: { kind: 'etag', etag: found.etag },
     });
     if (put.kind === 'exists') return this.rewrap(tenant);
-    this.#kept.delete(tenant);
+    this.forget(tenant);
     return true;
   }
 
@@ -139,7 +178,7 @@ export class Keyring {
     const put = await this.#store.put(keyObject(tenant), Buffer.from(JSON.stringify(stored)), {
       condition: found === undefined ? { kind: 'new' } : { kind: 'etag', etag: found.etag },
     });
-    this.#kept.delete(tenant);
+    this.forget(tenant);
     return put.kind === 'stored' ? made : this.#newestOf(tenant);
   }
 
@@ -150,14 +189,20 @@ export class Keyring {
     kept.catch(() => this.#kept.delete(tenant));
     for (const oldest of this.#kept.keys()) {
       if (this.#kept.size <= MAX_KEPT) break;
-      this.#kept.delete(oldest);
+      this.forget(oldest);
     }
     return kept;
   }
 
   async #read(tenant: string): Promise<readonly DataKey[]> {
-    const found = await this.#store.get(keyObject(tenant));
-    return found === undefined ? [] : this.#unwrap(JSON.parse(found.body.toString()) as TenantKeys);
+    let keys = this.#known.get(tenant);
+    if (keys === undefined) {
+      const found = await this.#store.get(keyObject(tenant));
+      if (found === undefined) return [];
+      keys = JSON.parse(found.body.toString()) as TenantKeys;
+      this.#known.set(tenant, keys);
+    }
+    return this.#unwrap(keys);
   }
 
   #wrap(tenant: string, { id, key }: DataKey) {
@@ -184,7 +229,7 @@ export class Keyring {
 }
 
 function keyObject(tenant: string): string {
-  return `keys/${tenant}.json`;
+  return `${KEYS}${tenant}${KEY_END}`;
 }
 
 function parseMaster(text: string): DataKey {

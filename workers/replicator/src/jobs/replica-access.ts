@@ -1,5 +1,5 @@
 import type { CallJob, JobLimits } from '@onewriter/files';
-import { Keyring, type Keyring as Keys } from '../format/keyring.ts';
+import { Keyring, type Keyring as Keys, type TenantKeys } from '../format/keyring.ts';
 import { openStore } from '../store/open-store.ts';
 import type { OpenStore } from '../store/store-watch.ts';
 
@@ -38,15 +38,35 @@ const MASTER_KEYS = 'ONEWRITER_REPLICA_MASTER_KEYS';
 const JOBS = new URL('../../dist/jobs/replica-jobs.js', import.meta.url).href;
 
 /** @throws OnewriterError MISCONFIGURED, REPLICA_REFUSED */
-export async function openReplica({ url, masterKeys, keys }: ReplicaAccess): Promise<OpenReplica> {
+export async function openReplica(
+  { url, masterKeys, keys }: ReplicaAccess,
+  known?: readonly TenantKeys[] | undefined,
+): Promise<OpenReplica> {
   const store = await openStore(url);
-  return { store, keys: new Keyring({ masterKeys, keys, store }) };
+  return { store, keys: new Keyring({ masterKeys, keys, store, known }) };
+}
+
+/** Opens several at a time, for as long as `work` takes. @throws as {@link openReplica}, and what `work` throws */
+export async function withReplicas<T>(
+  accesses: readonly ReplicaAccess[],
+  work: (replicas: readonly OpenReplica[]) => Promise<T>,
+): Promise<T> {
+  const replicas: OpenReplica[] = [];
+  try {
+    for (const access of accesses) replicas.push(await openReplica(access));
+    return await work(replicas);
+  } finally {
+    await Promise.all(replicas.map(({ store }) => store.close()));
+  }
 }
 
 /** In a process of jobs. @throws as {@link openReplica} */
-export function openGivenReplica(access: PublicAccess): Promise<OpenReplica> {
+export function openGivenReplica(
+  access: PublicAccess,
+  known?: readonly TenantKeys[] | undefined,
+): Promise<OpenReplica> {
   const given = process.env[MASTER_KEYS] ?? '';
-  return openReplica({ ...access, masterKeys: given === '' ? [] : given.split(',') });
+  return openReplica({ ...access, masterKeys: given === '' ? [] : given.split(',') }, known);
 }
 
 /** The environment of a process of jobs, which has what is secret. */

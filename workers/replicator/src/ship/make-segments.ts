@@ -100,6 +100,8 @@ function makePages(
 
 /** A full segment out of a log that has every page: the newest of each, in order. */
 function makeFirst(tenant: string, item: FirstItem, making: SegmentMaking): Promise<PackedSegment> {
+  // That of a tenant of its name before may be erased.
+  making.keys.forget(tenant);
   const { commit, pageSize, firstSeq, firstMs, end, incarnation, writes } = item;
   const frames: PageSource[] = [];
   addFrames(frames, item.frames, pageSize, 0, item.count);

@@ -28,12 +28,19 @@ async function open(): Promise<Shipper> {
   const access = { url, keys, masterKeys: masterKey?.split(',') ?? [] };
   const store = await openStore(url);
   const limits = jobLimits(place, VERIFY_MEMORY_BYTES);
+  const keyring = new Keyring({ ...access, store });
+  const readFull = readFullInProcess(place, access);
   return new Shipper({
-    ...{ data, store, instance: randomUUID(), post },
-    keys: new Keyring({ ...access, store }),
+    ...{ data, store, keys: keyring, instance: randomUUID(), post },
     copies: await Promise.all(others.map(other => openStore(other))),
-    readFull: readFullInProcess(place, access),
-    compact: (term, signal) => compactInProcess({ place, access, term, retentionMs, signal }),
+    readFull: async (tenant, pos, signal) => {
+      const full = await readFull(tenant, pos, signal);
+      // That of a tenant of its name before may be erased.
+      keyring.forget(tenant);
+      return full;
+    },
+    compact: (term, signal) =>
+      compactInProcess({ place, access, term, retentionMs, tenantKeys: keyring.known(), signal }),
     verify: rehearsals
       ? (tenant, signal) => verifyTenant({ place, access, tenant, limits, priority: 'low', signal })
       : undefined,
