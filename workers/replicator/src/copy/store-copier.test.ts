@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { MemoryStore } from '../../test-support/memory-store.ts';
 import { testEntry } from '../../test-support/test-entry.ts';
 import { catalogKey, encodeCatalog } from '../chain/catalog.ts';
-import { FIRST_HEAD, HEAD_KEY } from '../chain/head.ts';
+import { FIRST_HEAD, HEAD_KEY, readHead } from '../chain/head.ts';
 import { readIndex } from '../chain/read-index.ts';
 import { readState } from '../chain/replica-state.ts';
 import type { CompactHead } from '../compact/compact-head.ts';
@@ -236,6 +236,32 @@ describe('StoreCopier', () => {
     await copier.copy();
     expect(await chainsOf(to)).toEqual(await chainsOf(source.store));
     expect([...to.objects.keys()].filter(key => !source.store.objects.has(key))).toEqual(['copied.json']);
+  });
+
+  it('does not put an older head.json over what another copier wrote while it stood still', async () => {
+    const source = new Source();
+    const to = new MemoryStore();
+    for (let count = 0; count < 40; count++) source.pack();
+    source.compact();
+    const slow = copierOf(source.store, to);
+    await slow.copy();
+    for (let count = 0; count < 40; count++) source.pack();
+    source.compact();
+    const put = to.put.bind(to);
+    to.put = async (key, body, options) => {
+      if (key === HEAD_KEY) {
+        to.put = put;
+        // The broker that leads by now.
+        for (let count = 0; count < 40; count++) source.pack();
+        source.compact();
+        await copierOf(source.store, to).copy();
+      }
+      return put(key, body, options);
+    };
+    await expect(slow.copy()).rejects.toMatchObject({ code: 'REPLICA_UNAVAILABLE' });
+    expect((await readHead(to)).head.compacted).toEqual(source.head.compacted);
+    await slow.copy();
+    expect(await chainsOf(to)).toEqual(await chainsOf(source.store));
   });
 
   it('copies nothing over a store of its own, or over another copy', async () => {

@@ -12,7 +12,7 @@ import { decodeIndex, isDamagedPack } from '../format/pack.ts';
 import type { CopyStatus } from '../ship/messages.ts';
 import { DURABILITIES_KEY } from '../ship/stored-durabilities.ts';
 import { LEADER_KEY } from '../ship/take-lead.ts';
-import type { CallOptions, ObjectStore } from '../store/object-store.ts';
+import type { CallOptions, ObjectStore, PutCondition } from '../store/object-store.ts';
 import { CopyLag } from './copy-lag.ts';
 import { type CopyMark, readMark, writeMark } from './copy-mark.ts';
 
@@ -157,7 +157,8 @@ export class StoreCopier {
     const { from, to } = this.#options;
     const found = await from.get(HEAD_KEY, this.#call);
     const { head } = await readHead(from, this.#call);
-    const before = this.#mark === undefined ? undefined : (await readHead(to, this.#call)).head;
+    const there = await readHead(to, this.#call);
+    const before = this.#mark === undefined ? undefined : there.head;
     this.#headAtMs = this.#nowMs();
     this.#head = head;
     if (this.#mark === undefined || catchesUp) await this.#copyBase(head);
@@ -170,7 +171,11 @@ export class StoreCopier {
     }
     await this.#copyObject(LEADER_KEY, true);
     if (before !== undefined) await this.#deleteGone(before, head);
-    await to.put(HEAD_KEY, Buffer.from(JSON.stringify(head)), this.#call);
+    const condition: PutCondition =
+      there.etag === undefined ? { kind: 'new' } : { kind: 'etag', etag: there.etag };
+    const put = await to.put(HEAD_KEY, Buffer.from(JSON.stringify(head)), { ...this.#call, condition });
+    // Another copier has a newer one, perhaps; or this is a retry of what was done. The next look reads both again.
+    if (put.kind === 'exists') throw changedMeanwhile(to.address);
     this.#mark = { ...this.#mark!, headEtag: found.etag };
     await this.#writeMark();
   }
@@ -289,6 +294,11 @@ function entriesOf(pack: Buffer): PackIndex['entries'] {
     if (isDamagedPack(error)) return [];
     throw error;
   }
+}
+
+function changedMeanwhile(address: string): OnewriterError {
+  const message = `${HEAD_KEY} of ${address} changed while it was copied: two brokers copy to it, or a reply was lost.`;
+  return new OnewriterError('REPLICA_UNAVAILABLE', message);
 }
 
 /** Compacted packs that one head has and the other had not. */
