@@ -1,12 +1,23 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { replicaSourceFile } from '@onewriter/protocol';
 import type { Logger } from '@onewriter/runtime';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { EpochRaise } from './epoch-raise.ts';
 import type { Raised } from './lease.ts';
 
-const quiet = { warn() {}, error() {}, fatal() {} } as unknown as Logger;
+/** What was logged, by level. */
+function createLog() {
+  const levels: string[] = [];
+  const at = (level: string) => () => void levels.push(level);
+  const log = { info: at('info'), warn: at('warn'), error: at('error'), fatal: at('fatal') };
+  return { log: log as unknown as Logger, levels };
+}
 
 /** A lease whose raises end with `raised`, and a record of what was asked of it. */
-function createEpochs(raised: Raised) {
+function createEpochs(raised: Raised, dataDir = '/data') {
+  const { log, levels } = createLog();
   const asked: number[] = [];
   const reasons: string[] = [];
   const lease = {
@@ -20,10 +31,10 @@ function createEpochs(raised: Raised) {
       return raised;
     },
   };
-  const epochs = new EpochRaise(lease, { end: reason => reasons.push(reason) }, '/data', quiet);
+  const epochs = new EpochRaise(lease, { end: reason => reasons.push(reason) }, dataDir, log);
   const fence = (tenant: string, fileEpoch: number) =>
     epochs.onFenced(tenant, { code: 'FENCED', message: '', details: { fileEpoch } });
-  return { lease, asked, reasons, fence };
+  return { lease, asked, reasons, fence, levels };
 }
 
 /** Whether it is pending when all that was ready has run. */
@@ -37,6 +48,19 @@ describe('a file that has seen a newer epoch', () => {
     const { asked, reasons, fence, lease } = createEpochs('raised');
     await Promise.all([fence('acme', 9), fence('globex', 9)]);
     expect([asked, lease.epoch, reasons]).toEqual([[9], 10, []]);
+  });
+
+  it('warns of it, but not where all files came from another machine', async () => {
+    const alarming = createEpochs('raised');
+    await alarming.fence('acme', 9);
+    expect(alarming.levels).toEqual(['warn']);
+    const dataDir = mkdtempSync(join(tmpdir(), 'onewriter-epoch-'));
+    onTestFinished(() => rmSync(dataDir, { recursive: true, force: true }));
+    mkdirSync(join(dataDir, 'replica'));
+    writeFileSync(replicaSourceFile(dataDir), JSON.stringify({ url: 's3://bucket', dataDirId: 'former' }));
+    const restored = createEpochs('raised', dataDir);
+    await restored.fence('acme', 9);
+    expect(restored.levels).toEqual(['info']);
   });
 
   it('raises nothing where the epoch was raised above it meanwhile', async () => {

@@ -1,4 +1,4 @@
-import { SECOND_REDIS_REMEDY, type WireError } from '@onewriter/protocol';
+import { readFormerIdentity, SECOND_REDIS_REMEDY, type WireError } from '@onewriter/protocol';
 import type { Logger } from '@onewriter/runtime';
 import type { LeaderPhase } from './leader-phase.ts';
 import type { Lease, Raised } from './lease.ts';
@@ -38,10 +38,14 @@ export class EpochRaise {
     const raised = await this.#raising;
     const facts = { tenant, fileEpoch, epoch: lease.epoch };
     if (raised === 'raised') {
-      this.#log.warn(
-        facts,
-        'A file has seen a newer epoch although this broker leads: a restored file, or Redis lost its data. Epoch raised',
-      );
+      // A folder that was made from a replica has files with the epochs of the machine before.
+      if (readFormerIdentity(this.#dataDir) !== undefined)
+        this.#log.info(facts, 'Epoch raised above that of the files, which came from a replica');
+      else
+        this.#log.warn(
+          facts,
+          'A file has seen a newer epoch although this broker leads: a restored file, or Redis lost its data. Epoch raised',
+        );
       return;
     }
     if (raised === 'contested') {
