@@ -10,6 +10,7 @@ import {
 } from '@onewriter/replicator';
 import { EXIT } from '../exit-codes.ts';
 import { parseTimeout } from '../jobs/job-options.ts';
+import { stopSignal } from '../jobs/stop-signal.ts';
 import { asOperation } from '../operations/as-operation.ts';
 import { createProgress } from '../progress.ts';
 import { replicaAccess } from '../replica/replica-access.ts';
@@ -41,8 +42,7 @@ export async function verifyReplica(
   const place = placeOf(target);
   const access = replicaAccess(target.config, options.from);
   const names = options.all ? await listStored(access) : tenants;
-  const stopping = new AbortController();
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stopping.abort());
+  const stopping = stopSignal();
   const progress = createProgress(options.json);
   const limits = {
     timeoutMs: (tenant: string) => givenMs ?? timeoutForBytes(fileSize(place, tenant)),
@@ -53,11 +53,11 @@ export async function verifyReplica(
     target,
     { kind: 'check', tenants: options.all ? null : names, detail: 'the replica', unit: TENANTS_UNIT },
     {
-      ...{ json: options.json, offline: options.offline, signal: stopping.signal },
+      ...{ json: options.json, offline: options.offline, signal: stopping },
       summarize: () => ({ result: { tenants: found.length, failed: found.filter(({ ok }) => !ok).length } }),
     },
     async context => {
-      const signal = AbortSignal.any([stopping.signal, context.signal]);
+      const signal = AbortSignal.any([stopping, context.signal]);
       for (const tenant of names) {
         signal.throwIfAborted();
         found.push(await verifyOne(tenant, () => verifyTenant({ place, access, tenant, limits, signal })));
