@@ -11,6 +11,7 @@ import { endLeftovers } from './leftovers.ts';
 import type { UpLog } from './log.ts';
 import { isPortFree } from './ports.ts';
 import { createPrivateRedis, type PrivateRedis } from './private-redis.ts';
+import { environmentOf } from './service-environment.ts';
 import { ServiceProcess } from './service-process.ts';
 import { SERVICES, type Service, servicePath } from './services.ts';
 import { waitUntilReady } from './wait-until-ready.ts';
@@ -160,7 +161,7 @@ export async function runStack(options: RunStackOptions, signal: AbortSignal): P
           // The configured port is the first broker's.
           port: first ? ports[service] : 0,
           mayMove: !(first && options.explicitPorts.has(service) && ports[service] !== 0),
-          environment,
+          environment: environmentOf(service, environment),
           spare: service === 'broker' && spareBroker,
           graceMs,
           onReady: updateRun,
