@@ -18,6 +18,9 @@ const VERIFY_MEMORY_BYTES = 512 * 1024 * 1024;
 const data = workerData as ReplicatorData;
 const port = parentPort!;
 
+/** The other threads of this process need its file system, too. */
+const CALLS_AT_A_TIME = 2;
+
 nameThread('replicator');
 
 async function open(): Promise<Shipper> {
@@ -26,13 +29,13 @@ async function open(): Promise<Shipper> {
   if (url === undefined) throw new OnewriterError('MISCONFIGURED', 'ONEWRITER_REPLICA_URL names no store.');
   const place = { dataDir, dbFile, group, busyTimeoutMs: LIMITS.busyTimeoutMs };
   const access = { url, keys, masterKeys: masterKey?.split(',') ?? [] };
-  const store = await openStore(url);
+  const store = await openStore(url, process.env, CALLS_AT_A_TIME);
   const limits = jobLimits(place, VERIFY_MEMORY_BYTES);
   const keyring = new Keyring({ ...access, store });
   const readFull = readFullInProcess(place, access);
   return new Shipper({
     ...{ data, store, keys: keyring, instance: randomUUID(), post },
-    copies: await Promise.all(others.map(other => openStore(other))),
+    copies: await Promise.all(others.map(other => openStore(other, process.env, CALLS_AT_A_TIME))),
     readFull: async (tenant, pos, signal) => {
       const full = await readFull(tenant, pos, signal);
       // That of a tenant of its name before may be erased.

@@ -4,6 +4,7 @@ import type { ByteRange, CallOptions, ListedObject, PutCondition, StoredObject }
 import { PassingError, repeatCall } from '../repeat-call.ts';
 import { assertKey, assertPrefix, assertRange, resolveRange } from '../store-key.ts';
 import { type OpenStore, type RequestKind, StoreWatch } from '../store-watch.ts';
+import { CallSlots } from './call-slots.ts';
 import { Directory } from './directory.ts';
 import { changeVersion, hasVersions, newestVersion, removeVersions, type Version } from './versions.ts';
 import { walkKeys } from './walk-keys.ts';
@@ -29,18 +30,23 @@ export class FileStore implements OpenStore {
   readonly address: string;
   readonly #directory: Directory;
   readonly #watch: StoreWatch;
+  readonly #slots: CallSlots;
   #underWay = 0;
 
-  private constructor(address: string, directory: Directory) {
+  private constructor(address: string, directory: Directory, callsAtATime: number) {
     this.address = address;
     this.#directory = directory;
+    this.#slots = new CallSlots(callsAtATime);
     this.#watch = new StoreWatch(address);
   }
 
   /** @throws OnewriterError REPLICA_REFUSED where the directory is not there: its disk may not be mounted, so it is not made. */
-  static async open(place: { readonly directory: string; readonly address: string }): Promise<FileStore> {
+  static async open(
+    place: { readonly directory: string; readonly address: string },
+    callsAtATime = MAX_UNDER_WAY,
+  ): Promise<FileStore> {
     try {
-      return new FileStore(place.address, await Directory.open(place.directory));
+      return new FileStore(place.address, await Directory.open(place.directory), callsAtATime);
     } catch (cause) {
       const { code, message } = cause as NodeJS.ErrnoException;
       const remedy = code === 'ENOENT' ? ` Mount it, or make it: mkdir -p '${place.directory}'.` : '';
@@ -192,7 +198,7 @@ export class FileStore implements OpenStore {
       this.#underWay++;
       this.#watch.sent(kind, bytes);
       try {
-        const acting = act().finally(() => this.#underWay--);
+        const acting = this.#inTurn(act, signal).finally(() => this.#underWay--);
         const value = await untilAborted(acting, signal);
         this.#watch.answered();
         return value;
@@ -201,6 +207,15 @@ export class FileStore implements OpenStore {
         throw toStoreError(what, error as NodeJS.ErrnoException);
       }
     });
+  }
+
+  async #inTurn<T>(act: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    await this.#slots.take(signal);
+    try {
+      return await act();
+    } finally {
+      this.#slots.give();
+    }
   }
 }
 
