@@ -6,6 +6,8 @@ import type { CallOptions, ObjectStore } from '../store/object-store.ts';
 export interface CompactHead extends Head {
   /** What the head no longer names, and a restore that began before may still read; deleted after the grace. */
   readonly dropping?: Dropping | undefined;
+  /** By which what is too old was last looked for: see steadyNow of retention.ts. */
+  readonly seenMs?: number | undefined;
   /** Numbers of packs of level 3 before `kept[3]` that chains still need. */
   readonly pinned?: readonly number[] | undefined;
 }

@@ -21,14 +21,17 @@ const MAX_PACKS = 64;
 /** Jobs are of a tenant; this one is of all. No tenant has this name. */
 const ALL = '*';
 
-export interface CompactRequest extends Pick<CompactOptions, 'term' | 'retentionMs' | 'signal'> {
+/** What it has from its leader. */
+type LeaderFacts = Required<Pick<CompactOptions, 'term' | 'retentionMs' | 'elapsedMs'>>;
+
+export interface CompactRequest extends LeaderFacts, Pick<CompactOptions, 'signal'> {
   readonly place: DataPlace;
   readonly access: ReplicaAccess;
   /** Keys of tenants that are known already, as they are stored: each costs a request otherwise. */
   readonly tenantKeys: readonly TenantKeys[];
 }
 
-export interface CompactArgs extends PublicAccess, Pick<CompactOptions, 'term' | 'retentionMs'> {
+export interface CompactArgs extends PublicAccess, LeaderFacts {
   /** A file with `tenantKeys`: those of ten thousand tenants are too long for the arguments of a process. */
   readonly keysFile: string | undefined;
 }
@@ -38,14 +41,14 @@ export interface CompactArgs extends PublicAccess, Pick<CompactOptions, 'term' |
  * @throws OnewriterError as {@link compactOnce}; ABORTED; STATEMENT_TIMEOUT, after which it is called again
  */
 export async function compactInProcess(request: CompactRequest): Promise<Compacted> {
-  const { place, access, term, retentionMs, tenantKeys, signal } = request;
+  const { place, access, term, retentionMs, elapsedMs, tenantKeys, signal } = request;
   const keysFile = tenantKeys.length === 0 ? undefined : join(place.dataDir, 'replica', 'tenant-keys.json');
   if (keysFile !== undefined) {
     mkdirSync(dirname(keysFile), { recursive: true });
     writeFileSync(keysFile, JSON.stringify(tenantKeys), { mode: 0o600 });
   }
   try {
-    const args = { ...publicAccess(access), term, retentionMs, keysFile };
+    const args = { ...publicAccess(access), term, retentionMs, elapsedMs, keysFile };
     const job = replicaJob<CompactArgs>('compact', args);
     const limits = { timeoutMs: () => TIMEOUT_MS, memoryBytes: MEMORY_BYTES };
     return await runOneJob({ place, job }, ALL, { limits, env: jobEnv(access), signal });
@@ -57,12 +60,13 @@ export async function compactInProcess(request: CompactRequest): Promise<Compact
 /** In a process of its own. @throws as {@link compactOnce} */
 export async function compact(
   _: JobContext,
-  { keysFile, term, retentionMs, ...access }: CompactArgs,
+  { keysFile, term, retentionMs, elapsedMs, ...access }: CompactArgs,
 ): Promise<Compacted> {
   const known = keysFile && (JSON.parse(readFileSync(keysFile, 'utf8')) as readonly TenantKeys[]);
   const { store, keys } = await openGivenReplica(access, known || undefined);
   try {
-    return await compactOnce({ store, keys, term, retentionMs, nowMs: Date.now(), maxPacks: MAX_PACKS });
+    const nowMs = Date.now();
+    return await compactOnce({ store, keys, term, retentionMs, elapsedMs, nowMs, maxPacks: MAX_PACKS });
   } finally {
     await store.close();
   }

@@ -20,7 +20,7 @@ import { deleteDropped } from './delete-dropped.ts';
 import { groupsOf } from './merge-groups.ts';
 import { nextBlock } from './next-block.ts';
 import { PackSources } from './pack-sources.ts';
-import { dropExpired, isGraceOver } from './retention.ts';
+import { dropExpired, isGraceOver, steadyNow } from './retention.ts';
 
 /*
  * Compaction, in steps that may end anywhere and be repeated; until the last one no reader sees what the others stored:
@@ -31,6 +31,7 @@ import { dropExpired, isGraceOver } from './retention.ts';
 
 /** Pages that are in memory at a time to be merged, bytes. */
 const MAX_MERGED_BYTES = 32 * 1024 * 1024;
+const SEEN_EVERY_MS = 15 * 60_000;
 const WINDOW = { calls: 16, bytes: Number.POSITIVE_INFINITY, bytesOf: () => 0 };
 
 export interface CompactOptions {
@@ -41,6 +42,8 @@ export interface CompactOptions {
   /** How long states can be gone back to, ms. */
   readonly retentionMs: number;
   readonly nowMs: number;
+  /** Since the last run of this leader, on the monotonic clock; 0 for its first. Default: the clock is right. */
+  readonly elapsedMs?: number | undefined;
   /** Ends after so many packs. Default: all that can be made. */
   readonly maxPacks?: number | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -83,6 +86,7 @@ class Compactor {
   /** All chains as of the last pack of level 1, and the highest term up to there. */
   #tenants = new Map<string, ChainState>();
   #term = 0;
+  readonly #nowMs: number;
   readonly #damagedTenants = new Set<string>();
   readonly #damagedPacks: string[] = [];
 
@@ -90,6 +94,8 @@ class Compactor {
     this.#options = options;
     this.#call = call;
     this.#head = head;
+    const { nowMs, elapsedMs = Number.POSITIVE_INFINITY } = options;
+    this.#nowMs = steadyNow(head.head, nowMs, elapsedMs);
   }
 
   async makePacks(): Promise<readonly PackId[]> {
@@ -106,6 +112,7 @@ class Compactor {
       await this.#head.change({
         compacted: { ...compacted, [pack.level]: numbersOf(pack).last },
         catalogs: [...catalogs, ...added],
+        seenMs: this.#nowMs,
       });
       packs.push(pack);
     }
@@ -125,7 +132,11 @@ class Compactor {
   }
 
   async expire(): Promise<void> {
-    const { store, retentionMs, nowMs } = this.#options;
+    const { store, retentionMs } = this.#options;
+    const nowMs = this.#nowMs;
+    const { seenMs = 0 } = this.#head.head;
+    // Where nothing was compacted for long.
+    if (nowMs - seenMs >= SEEN_EVERY_MS) await this.#head.change({ seenMs: nowMs });
     const isOver = isGraceOver(this.#head.head, nowMs);
     if (!isOver && dropExpired(this.#head.head, retentionMs, nowMs) === undefined) return;
     // A branch needs what its parent was, wherever that lies, until it has a full segment of its own.

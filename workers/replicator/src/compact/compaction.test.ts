@@ -10,11 +10,13 @@ function setUp() {
     signal: AbortSignal;
   }[] = [];
   const needed: string[] = [];
+  const elapsed: number[] = [];
   const errors: unknown[] = [];
   const clock = { nowMs: 1_000_000 };
   const compaction = new Compaction({
-    compact: signal =>
+    compact: (signal, elapsedMs) =>
       new Promise((resolve, reject) => {
+        elapsed.push(elapsedMs);
         runs.push({ resolve, reject, signal });
         signal.addEventListener('abort', () => reject(new Error('aborted')));
       }),
@@ -28,7 +30,7 @@ function setUp() {
     else run.resolve({ packs: [], needsFull: [], damaged: { tenants: [], packs: [] }, ...result });
     await new Promise(setImmediate);
   };
-  return { compaction, runs, needed, errors, clock, end };
+  return { compaction, runs, elapsed, needed, errors, clock, end };
 }
 
 test('runs at the start, after each 32 packs, and never twice at a time', async () => {
@@ -95,4 +97,20 @@ test('ends what runs when it is closed, and runs no more', async () => {
   compaction.look(64);
   expect(runs).toHaveLength(1);
   expect(errors).toEqual([]);
+});
+
+test('counts the time from one run that ended well to the next, by a clock that nothing sets', async () => {
+  const { compaction, elapsed, clock, end } = setUp();
+  const beganAt = performance.now();
+  compaction.look(0);
+  await end();
+  for (const result of [new Error('away'), {}]) {
+    clock.nowMs += 365 * 24 * 3_600_000;
+    compaction.look(0);
+    await end(result);
+  }
+  const lasted = performance.now() - beganAt;
+  expect(elapsed[0]).toBe(0);
+  expect(elapsed[2]).toBeGreaterThan(elapsed[1]!);
+  expect(elapsed[2]).toBeLessThanOrEqual(lasted);
 });

@@ -7,8 +7,8 @@ const IDLE_MS = 30 * 60_000;
 const PAUSES = Object.freeze({ firstMs: 30_000, maxMs: 30 * 60_000 });
 
 export interface CompactionOptions {
-  /** One run, in a process of its own. */
-  readonly compact: (signal: AbortSignal) => Promise<Compacted>;
+  /** One run, in a process of its own. @param elapsedMs since the one before began, by a clock that nothing sets; 0 for the first */
+  readonly compact: (signal: AbortSignal, elapsedMs: number) => Promise<Compacted>;
   /** What a run found, where anything is to be done about it. The next run waits for it. */
   readonly onFound: (found: Pick<Compacted, 'needsFull' | 'damaged'>) => Promise<void>;
   /** A run failed; it is repeated later. */
@@ -29,6 +29,8 @@ export class Compaction {
   #block = -1;
   #failures = 0;
   #notBeforeMs = 0;
+  /** When the last run began that ended well, on the monotonic clock. */
+  #beganAt: number | undefined;
 
   constructor(options: CompactionOptions) {
     this.#options = options;
@@ -54,8 +56,13 @@ export class Compaction {
 
   async #run(): Promise<void> {
     const { compact, onFound, onError, nowMs } = this.#options;
+    const beganAt = performance.now();
     try {
-      const { packs, needsFull, damaged } = await compact(this.#stop.signal);
+      const { packs, needsFull, damaged } = await compact(
+        this.#stop.signal,
+        beganAt - (this.#beganAt ?? beganAt),
+      );
+      this.#beganAt = beganAt;
       this.#failures = 0;
       this.#notBeforeMs = nowMs() + IDLE_MS;
       // There may be more than one run makes.

@@ -5,6 +5,7 @@ import { readState } from '../chain/replica-state.ts';
 import { packKey } from '../format/entry.ts';
 import type { PackedSegment } from '../format/pack.ts';
 import type { CompactHead } from './compact-head.ts';
+import { compactOnce } from './compact-once.ts';
 
 const HOUR_MS = 3_600_000;
 const RETENTION_MS = 30 * DAY_MS;
@@ -160,4 +161,26 @@ test('forgets a deleted tenant when its history has expired, and not before', as
   }
   expect(await isKnown()).toBe(false);
   expect((await readState(world.store)).tenants.get('alive')).toMatchObject({ pos: 1, isAlive: true });
+});
+
+test('lets nothing expire because of a clock that is far ahead, and makes up for a real absence', async () => {
+  const blocks = new Blocks();
+  const { world } = blocks;
+  const run = (elapsedMs: number) =>
+    compactOnce({
+      ...{ store: world.store, keys: world.keys, term: world.term, retentionMs: RETENTION_MS },
+      ...{ nowMs: world.nowMs, elapsedMs },
+    });
+  for (let block = 0; block < 3; block++) {
+    world.nowMs += DAY_MS;
+    await blocks.add(await world.full('acme', true));
+  }
+  // For some runs the clock is a year ahead.
+  world.nowMs += 365 * DAY_MS;
+  for (let step = 0; step < 20; step++) await run(HOUR_MS);
+  expect((await blocks.head()).kept[3]).toBe(1);
+  expect(blocks.has(3)).toEqual([1, 2, 3]);
+  // The time was real: an absence is made up for, more slowly than it lasted.
+  for (let step = 0; step < 40; step++) await run(DAY_MS);
+  expect((await blocks.head()).kept[3]).toBeGreaterThan(1);
 });

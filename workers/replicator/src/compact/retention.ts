@@ -14,6 +14,8 @@ import type { CompactHead, Dropping } from './compact-head.ts';
  */
 
 const HOUR_MS = 3_600_000;
+/** A clock is taken to be right that is so far ahead. It is also how fast a real absence is made up for: so much at each run. */
+const MAX_AHEAD_MS = 5 * 60_000;
 export const GRACE_MS = HOUR_MS;
 const KEEP_MS = Object.freeze({ 0: 24 * HOUR_MS, 1: 3 * 24 * HOUR_MS, 2: 7 * 24 * HOUR_MS });
 
@@ -37,6 +39,15 @@ export function dropExpired(head: CompactHead, retentionMs: number, nowMs: numbe
   if (isSame) return undefined;
   const dropping: Dropping = { sinceMs: nowMs, from, catalogs: dropped };
   return { ...head, kept, catalogs, dropping };
+}
+
+/**
+ * The time by which things are too old. The machine's clock may be set far ahead for a while, and must not end all history: since the last
+ * run no more time has passed than the leader has counted.
+ * @param elapsedMs since then, by a clock that nothing sets
+ */
+export function steadyNow({ seenMs }: CompactHead, nowMs: number, elapsedMs: number): number {
+  return seenMs === undefined ? nowMs : Math.min(nowMs, seenMs + elapsedMs + MAX_AHEAD_MS);
 }
 
 /** Whether what the head no longer names may be deleted. */

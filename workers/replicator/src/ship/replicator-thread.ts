@@ -42,8 +42,10 @@ async function open(): Promise<Shipper> {
       keyring.forget(tenant);
       return full;
     },
-    compact: (term, signal) =>
-      compactInProcess({ place, access, term, retentionMs, tenantKeys: keyring.known(), signal }),
+    compact: (term, signal, elapsedMs) => {
+      const known = { elapsedMs, tenantKeys: keyring.known() };
+      return compactInProcess({ ...known, place, access, term, retentionMs, signal });
+    },
     verify: rehearsals
       ? (tenant, signal) => verifyTenant({ place, access, tenant, limits, priority: 'low', signal })
       : undefined,

@@ -55,7 +55,7 @@ export interface ShipperOptions {
   readonly instance: string;
   readonly readFull: ReadFull;
   /** Of a term: in a process of low priority. */
-  readonly compact: (term: number, signal: AbortSignal) => Promise<Compacted>;
+  readonly compact: (term: number, signal: AbortSignal, elapsedMs: number) => Promise<Compacted>;
   /** Undefined: no tenant is restored for a test. */
   readonly verify?: TenantRehearsalsOptions['verify'] | undefined;
   /** Further stores, which get the same objects after this one. */
@@ -194,7 +194,7 @@ export class Shipper {
       onFailed: error => this.#failed(error),
     });
     const compaction = new Compaction({
-      compact: given => compact(term, given),
+      compact: (given, elapsedMs) => compact(term, given, elapsedMs),
       onFound: found => this.#reasons.take(found),
       onError,
       nowMs: this.#nowMs,
