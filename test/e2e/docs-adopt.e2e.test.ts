@@ -75,9 +75,13 @@ const GIVEN: Readonly<Record<string, () => void>> = {
     fill(
       inFolder('big.db'),
       `CREATE TABLE customers(name TEXT PRIMARY KEY);
-       CREATE TABLE orders(id INTEGER PRIMARY KEY, customer REFERENCES customers ON DELETE CASCADE);
+       CREATE TABLE orders(id INTEGER PRIMARY KEY, tenant_id);
+       CREATE TABLE items(order_id REFERENCES orders, plan REFERENCES plans);
+       CREATE TABLE plans(id INTEGER PRIMARY KEY);
        INSERT INTO customers VALUES ('one'), ('two');
-       INSERT INTO orders(customer) VALUES ('one'), ('two'), ('one')`,
+       INSERT INTO plans VALUES (5);
+       INSERT INTO orders(tenant_id) VALUES ('one'), ('two'), ('one'), (NULL);
+       INSERT INTO items VALUES (2, 5), (3, 5)`,
     ),
 };
 
@@ -119,6 +123,7 @@ describe('docs/adopt.md', () => {
     expect(read(data('turso-acme'), 'SELECT b FROM a')).toEqual(["it's"]);
     expect(read(data('one'), 'SELECT id FROM orders')).toEqual([1, 3]);
     expect(read(data('two'), 'SELECT id FROM orders')).toEqual([2]);
+    expect(read(data('one'), 'SELECT order_id FROM items NATURAL JOIN plans')).toEqual([3]);
     expect(read(inFolder('in-place/tenants/acme/kanban.db'), 'SELECT name FROM sqlite_schema')).toEqual([
       'notes',
     ]);

@@ -1,4 +1,4 @@
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { DataPlace } from '@onewriter/files';
 import { OnewriterError, readFileIfThere } from '@onewriter/protocol';
@@ -88,6 +88,11 @@ export function dataDirTrouble(dataDir: string): string | undefined {
 export function requireDataDir({ dataDir }: Target): void {
   const trouble = dataDirTrouble(dataDir);
   if (trouble !== undefined) throw wrongDataDir(trouble);
+}
+
+/** For commands that make tenants: a new data directory may be empty, or not there yet. @throws OnewriterError MISCONFIGURED */
+export function assertMayFill(target: Target): void {
+  if (existsSync(target.dataDir) && readdirSync(target.dataDir).length > 0) requireDataDir(target);
 }
 
 function wrongDataDir(trouble: string): OnewriterError {

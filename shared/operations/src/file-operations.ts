@@ -13,6 +13,7 @@ import {
   type RestoreRequest,
   restoreTenant,
   runInProcesses,
+  type SplitOff,
   type TakenBackup,
 } from '@onewriter/files';
 import type { WireError } from '@onewriter/protocol';
@@ -107,6 +108,15 @@ export function runAdoptions(
   return runJobs(context, job, work);
 }
 
+/** Makes tenants out of one file with all of them. @throws OnewriterError ABORTED; what {@link runInProcesses} throws */
+export function runSplit(
+  context: OperationContext,
+  job: Extract<JobKind, { kind: 'split' }>,
+  work: TenantsWork<SplitOff>,
+): Promise<readonly TenantOutcome<SplitOff>[]> {
+  return runJobs(context, job, work);
+}
+
 /** Gives tenants' files back. @throws OnewriterError ABORTED; what {@link runInProcesses} throws */
 export function runReleases(
   context: OperationContext,
@@ -182,8 +192,8 @@ export function summarizeBackups(outcomes: readonly TenantOutcome<TakenBackup>[]
   return { result, error: errorOf(outcomes, failed) };
 }
 
-/** What a record says of adoptions and releases. */
-export function summarizeMoves(outcomes: readonly TenantOutcome<Adopted | Released>[]): Summary {
+/** What a record says of adoptions, releases and splits. */
+export function summarizeMoves(outcomes: readonly TenantOutcome<Adopted | Released | SplitOff>[]): Summary {
   const failed = outcomes.filter(({ outcome }) => 'error' in outcome).length;
   const moves = outcomes.flatMap(({ tenant, outcome }) => {
     if ('error' in outcome) return [];

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, realpathSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import {
   type Adopted,
@@ -20,18 +20,18 @@ import {
   walkTree,
 } from '@onewriter/files';
 import { runAdoptions, summarizeMoves, TENANTS_UNIT } from '@onewriter/operations/files';
-import { assertTenantId, OnewriterError, shownText, tenantsDir, type WireError } from '@onewriter/protocol';
+import { OnewriterError, shownText, tenantsDir, type WireError } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
 import { describePlan } from '../adopt/describe-plan.ts';
 import { EXIT } from '../exit-codes.ts';
 import { parseJobs, parseTimeout } from '../jobs/job-options.ts';
+import { readNames } from '../names-file.ts';
 import { openRedis } from '../open-redis.ts';
 import { asOperation } from '../operations/as-operation.ts';
 import { audited, operatorName } from '../operator.ts';
 import { printError } from '../print-error.ts';
 import { createProgress } from '../progress.ts';
-import { findTarget, placeOf, requireDataDir, type Target } from '../target.ts';
-import { UsageError } from '../usage-error.ts';
+import { assertMayFill, findTarget, placeOf, type Target } from '../target.ts';
 
 /** Options of `onewriter adopt`, as the command line gives them. */
 export interface AdoptOptions {
@@ -79,7 +79,7 @@ export async function adopt(folder: string, options: AdoptOptions): Promise<numb
   const jobs = parseJobs(options.jobs);
   const givenMs = parseTimeout(options.timeout);
   const names = readNames(options.names);
-  assertPlace(target);
+  assertMayFill(target);
   const tree = findTree(target, folder, options.pattern);
   const candidates = nameCandidates(tree.entries, tree.pattern, names);
   const openers = await findLastingOpeners(candidates.map(({ path }) => path));
@@ -119,11 +119,6 @@ export async function adopt(folder: string, options: AdoptOptions): Promise<numb
 }
 
 type Processes = Omit<Parameters<typeof runInProcesses>[2], 'fileOf'>;
-
-/** A new data directory may be empty, or not there yet. @throws OnewriterError MISCONFIGURED */
-function assertPlace(target: Target): void {
-  if (existsSync(target.dataDir) && readdirSync(target.dataDir).length > 0) requireDataDir(target);
-}
 
 /** @throws OnewriterError NOT_FOUND, INVALID_ARGUMENT with what to say about a tree that could be understood in several ways */
 function findTree(target: Target, folder: string, given: string | undefined): Tree {
@@ -176,20 +171,6 @@ function findOwnTree({ dbFile }: Target, dataDir: string, given: string | undefi
     'INVALID_ARGUMENT',
     `${dataDir} is the data directory, where tenants' files are tenants/<tenant>/${dbFile}${entries.length === 0 ? ', and there is none' : ''}. Where they are called otherwise, set ONEWRITER_DB_FILE for all processes.`,
   );
-}
-
-/** @throws UsageError */
-function readNames(path: string | undefined): ReadonlyMap<string, string> {
-  if (path === undefined) return new Map();
-  let names: unknown;
-  try {
-    names = JSON.parse(readFileSync(path, 'utf8'));
-  } catch (error) {
-    throw new UsageError(`--names: ${(error as Error).message}`, error);
-  }
-  if (typeof names !== 'object' || names === null || Array.isArray(names))
-    throw new UsageError('--names takes a file with an object of JSON: {"name": "id"}.');
-  return new Map(Object.entries(names).map(([name, id]) => [name, assertTenantId(id)]));
 }
 
 async function lookAt(

@@ -21,10 +21,10 @@ import { count } from '../table.ts';
 import { findTarget } from '../target.ts';
 import { UsageError } from '../usage-error.ts';
 import { loadFile } from './load.ts';
+import { flagOf, SPLIT_ONLY, type SplitCommandOptions, splitFile } from './split.ts';
 
 /** Options of `onewriter import`, as the command line gives them. */
-export interface ImportOptions {
-  readonly dataDir?: string | undefined;
+export interface ImportOptions extends SplitCommandOptions {
   /** Without it each line of NDJSON names its own. */
   readonly table?: string | undefined;
   readonly format?: string | undefined;
@@ -39,7 +39,6 @@ export interface ImportOptions {
   readonly resume?: boolean | undefined;
   /** Under one key the same import can be sent again: no row is applied twice. */
   readonly idempotencyKey?: string | undefined;
-  readonly json?: boolean | undefined;
 }
 
 /** What `onewriter import --json` prints. */
@@ -82,10 +81,20 @@ const MAX_REJECTIONS_TOLD = 20;
 const BEGIN_TIMEOUT_MS = 60_000;
 
 /**
- * Writes the rows of a CSV or NDJSON file into tables, or loads a dump or a database, through the gateway.
- * @param path `-` is standard input
+ * Writes the rows of a CSV or NDJSON file into tables, or loads a dump or a database, through the gateway; with `splitBy` it makes many
+ * tenants out of one database.
+ * @param path `-` is standard input; with `splitBy` undefined: the file is the first argument
  */
-export async function importFile(tenant: string, path: string, options: ImportOptions): Promise<number> {
+export async function importFile(
+  tenant: string,
+  path: string | undefined,
+  options: ImportOptions,
+): Promise<number> {
+  if (options.splitBy !== undefined) {
+    if (path !== undefined) throw new UsageError('--split-by takes a file and no tenant: it makes them all.');
+    return splitFile(tenant, options);
+  }
+  if (path === undefined) throw new UsageError('Name a tenant and a file.');
   assertTenantId(tenant);
   const source = chooseSource(path, options.format);
   assertOptions(source, options);
@@ -97,6 +106,8 @@ export async function importFile(tenant: string, path: string, options: ImportOp
 
 /** @throws UsageError for options that would have no effect */
 function assertOptions({ path, format }: ImportSource, options: ImportOptions): void {
+  const ofSplit = SPLIT_ONLY.find(name => options[name] !== undefined);
+  if (ofSplit !== undefined) throw new UsageError(`--${flagOf(ofSplit)} goes with --split-by.`);
   const isRows = format === 'csv' || format === 'ndjson';
   const wrong = isRows
     ? (['replace', 'resume'] as const)
@@ -106,9 +117,8 @@ function assertOptions({ path, format }: ImportSource, options: ImportOptions): 
       ] as const);
   const given = wrong.find(name => options[name] !== undefined);
   if (given !== undefined) {
-    const flag = given.replace(/[A-Z]/g, letter => `-${letter.toLowerCase()}`);
     throw new UsageError(
-      `--${flag} is not for ${format}${isRows ? '' : options.resume ? ' with --resume' : ''}.`,
+      `--${flagOf(given)} is not for ${format}${isRows ? '' : options.resume ? ' with --resume' : ''}.`,
     );
   }
   if (options.resume && (format !== 'sql' || path === '-')) {

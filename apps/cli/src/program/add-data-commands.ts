@@ -3,8 +3,11 @@ import {
   AT_OPTION,
   DATA_DIR_OPTION,
   FROM_OPTION,
+  JOBS_OPTION,
   JSON_OPTION,
+  OFFLINE_OPTION,
   type ProgramContext,
+  TIMEOUT_OPTION,
   withExamples,
 } from './options.ts';
 
@@ -64,8 +67,8 @@ export function addDataCommands(program: Command, { setExitCode }: ProgramContex
     program
       .command('import')
       .description('load a dump or a database, or write the rows of a CSV or NDJSON file into tables')
-      .argument('<tenant>')
-      .argument('<file>', "'-' is standard input")
+      .argument('<tenant>', 'with --split-by it is the file: the tenants are in it')
+      .argument('[file]', "'-' is standard input")
       .option(
         '--table <name>',
         'the table, which must be there; without it each line of ndjson names its own',
@@ -92,6 +95,22 @@ export function addDataCommands(program: Command, { setExitCode }: ProgramContex
       .option('--resume', 'load a dump in steps between other writes; the same command continues it')
       .option('--max-rejected <count>', 'more rejected rows end it (default: 100)')
       .option('--idempotency-key <key>', 'sent again under one key, nothing is applied twice')
+      .option(
+        '--split-by <columns>',
+        'make a tenant of each value of a column (tenant_id, or tenants.id of one table), out of one database with all of them',
+      )
+      .option('--shared <tables>', 'with --split-by: each tenant gets all of these tables')
+      .option(
+        '--via <columns>',
+        'with --split-by: items.order_id=orders.id; rows of items go with those of orders',
+      )
+      .option('--leave-out <names>', 'with --split-by: tables, views and triggers that no tenant gets')
+      .option('--leave-out-null', 'with --split-by: rows that belong to no tenant are left out')
+      .option('--names <file>', 'with --split-by: JSON with ids of tenants: {"value": "id"}')
+      .option('--apply', 'with --split-by: make the tenants; without it nothing is changed')
+      .option(...JOBS_OPTION)
+      .option(...TIMEOUT_OPTION)
+      .option(...OFFLINE_OPTION)
       .option(...DATA_DIR_OPTION)
       .option(...JSON_OPTION)
       .action(async (tenant, path, options) =>
@@ -102,6 +121,7 @@ export function addDataCommands(program: Command, { setExitCode }: ProgramContex
       'onewriter import acme dump.sql --resume                             in steps, of an existing tenant',
       'onewriter import acme tasks.csv --table tasks',
       'onewriter import acme tree.ndjson --table tree --deferred           parents may come after their children',
+      'onewriter import all.db --split-by tenant_id --shared plans         what would be made; then with --apply',
       'gunzip -c tasks.ndjson.gz | onewriter import acme - --table tasks --format ndjson --on-conflict ignore',
     ],
   );

@@ -62,7 +62,7 @@ export function inspectLoaded(path: string): InspectedLoad {
 }
 
 /** A trigger could write to the ledger. @throws OnewriterError STATEMENT_NOT_ALLOWED */
-function assertOwnSchema(db: Database.Database): void {
+export function assertOwnSchema(db: Database.Database): void {
   const schema = db
     .prepare<[], { name: string; sql: string }>('SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL')
     .all();

@@ -6,6 +6,7 @@ import type { DiffOptions } from '../diff/diff-databases.ts';
 import type { LoadJob } from '../load/stage-load.ts';
 import type { PlainJournalMode } from '../release/make-plain.ts';
 import type { NumberJob } from '../restore/file-numbers.ts';
+import type { PlanSplitJob, SplitJob, SplitTask } from '../split/split-messages.ts';
 
 /** What a process of jobs does with each tenant. */
 export type JobKind =
@@ -36,6 +37,10 @@ export type JobKind =
       readonly retentionMs: number;
       readonly who: string;
     }
+  /** Looks at a file with many tenants. */
+  | PlanSplitJob
+  /** Makes a tenant out of its rows there: each request says which. */
+  | SplitJob
   | CallJob;
 
 /** Work of a package that this one may not import: the process calls what a module exports. */
@@ -76,6 +81,8 @@ export interface JobRequest {
   readonly tenant: string;
   /** Absolute path of a file outside the tenants' folders. */
   readonly file?: string | undefined;
+  /** What is to be taken out of the file that the job splits. */
+  readonly task?: SplitTask | undefined;
 }
 
 /** From the process, while it works on a tenant. */

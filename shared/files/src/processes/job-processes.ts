@@ -5,6 +5,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { fromWireError, OnewriterError, toWireError, type WireError } from '@onewriter/protocol';
 import { endedOutOfMemory, startBoundedProcess } from '@onewriter/runtime';
+import type { SplitTask } from '../split/split-messages.ts';
 import type { JobLimits } from './job-limits.ts';
 import {
   JOB_REDIS_URL,
@@ -49,6 +50,8 @@ export interface ProcessOptions {
   readonly bytesOf?: ((tenant: string) => number) | undefined;
   /** The file outside the tenants' folders that a tenant's job is about. */
   readonly fileOf?: ((tenant: string) => string | undefined) | undefined;
+  /** What a tenant gets, of a file that is split. */
+  readonly taskOf?: ((tenant: string) => SplitTask) | undefined;
   /** The Redis that a job asks; default: none. */
   readonly redisUrl?: string | undefined;
   /** Variables that a job needs besides; secrets belong here, because other users can see arguments. */
@@ -178,7 +181,7 @@ function runProcess(
   running: Set<ChildProcess>,
   { take, giveBack, settle }: JobQueue,
 ): Promise<void> {
-  const { limits, entry, fileOf, redisUrl, env, priority, onProgress, signal: stop } = options;
+  const { limits, entry, fileOf, taskOf, redisUrl, env, priority, onProgress, signal: stop } = options;
   const { timeoutMs, memoryBytes } = limits;
   return new Promise((resolve, reject) => {
     const inherited = INHERITED.map(name => [name, process.env[name]]);
@@ -212,7 +215,8 @@ function runProcess(
         sent.push(job);
         sentBytes += job.bytes;
         // A process that has ended says so by 'close'.
-        const request: JobRequest = { tenant: job.tenant, file: fileOf?.(job.tenant) };
+        const { tenant } = job;
+        const request: JobRequest = { tenant, file: fileOf?.(tenant), task: taskOf?.(tenant) };
         child.send(request, () => {});
       }
       // It waits for a message, so a signal ends it at once. After disconnect() here 'close' would not come.

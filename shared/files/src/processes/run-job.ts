@@ -9,6 +9,8 @@ import { stageLoad } from '../load/stage-load.ts';
 import { releaseTenant } from '../release/release-tenant.ts';
 import { numberCopy } from '../restore/file-numbers.ts';
 import { stageBackup } from '../restore/stage-backup.ts';
+import { planSplit } from '../split/plan-split.ts';
+import { splitTenant } from '../split/split-tenant.ts';
 import type { JobFunction, JobKind, JobRequest, JobSettings } from './job-messages.ts';
 
 /**
@@ -19,7 +21,7 @@ import type { JobFunction, JobKind, JobRequest, JobSettings } from './job-messag
  */
 export async function runJob(
   { place, job }: JobSettings,
-  { tenant, file }: JobRequest,
+  { tenant, file, task }: JobRequest,
   redis: Redis | undefined,
   onProgress: (progress: number) => void,
 ): Promise<unknown> {
@@ -44,6 +46,10 @@ export async function runJob(
       return adoptFile(place, tenant, file!, job.root, redis, job.who);
     case 'release':
       return releaseTenant(place, tenant, redis, { ...job, target: file });
+    case 'planSplit':
+      return planSplit(job, place.busyTimeoutMs, onProgress);
+    case 'split':
+      return splitTenant(place, tenant, job, task!, redis);
     case 'call': {
       const exported = (await import(job.module)) as Record<string, JobFunction>;
       return exported[job.name]!({ place, tenant, redis, onProgress }, job.args as never);

@@ -9,7 +9,7 @@ import { numberCopy } from './file-numbers.ts';
 import { lastEpoch } from './last-epoch.ts';
 import { newDraft, removeLostDrafts } from './new-draft.ts';
 import { linkNewFile } from './put-in-place.ts';
-import type { StagedFile } from './put-tenant.ts';
+import type { StagedFile } from './staged-file.ts';
 
 /** Who makes a tenant, and why, for those who find it held. */
 export interface MakeReason {
@@ -49,11 +49,11 @@ export async function makeTenant(
   removeLostDrafts(file);
   const draft = newDraft(place.dataDir, file);
   try {
-    const { numbers, warnings } = await make(draft.path);
+    const { numbers, warnings, loadKey } = await make(draft.path);
     draft.dress();
     const number = async () => {
       const epoch = await lastEpoch(place, redis);
-      const numbering = { numbers, old: null, keepsLedger: false, epoch } as const;
+      const numbering = { numbers, old: null, keepsLedger: false, epoch, loadKey } as const;
       return numberCopy(place, tenant, { kind: 'number', draft: draft.path, ...numbering }).commitSeq;
     };
     const put = async () => {

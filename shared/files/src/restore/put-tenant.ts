@@ -5,7 +5,6 @@ import { type HeldTenant, isTenantPaused, markPaused, withHeldTenant } from '@on
 import type { Redis } from 'ioredis';
 import { removeDatabase } from '../copy/copy-database.ts';
 import type { DataPlace } from '../data-place.ts';
-import type { LoadKey } from '../load/load-key.ts';
 import type { JobLimits } from '../processes/job-limits.ts';
 import type { JobKind } from '../processes/job-messages.ts';
 import { type ProcessOptions, runOneJob } from '../processes/job-processes.ts';
@@ -13,6 +12,7 @@ import type { FileNumbers, Numbered } from './file-numbers.ts';
 import { lastEpoch } from './last-epoch.ts';
 import { newDraft, removeLostDrafts } from './new-draft.ts';
 import { linkNewFile, replaceFile } from './put-in-place.ts';
+import type { StagedFile } from './staged-file.ts';
 
 /*
  * A restore and an import put a file in a tenant's place. Both destroy nothing, and leave everything as it was until the last
@@ -26,16 +26,6 @@ import { linkNewFile, replaceFile } from './put-in-place.ts';
  *
  * What is added to a tenant's content is made while the tenant is held: the new file begins as a copy of the old one.
  */
-
-/** What a process that made the file says of it. */
-export interface StagedFile {
-  readonly numbers: FileNumbers;
-  readonly warnings: readonly string[];
-  /** Noted in the file as it is put in place, so that the same request finds it the next time. */
-  readonly loadKey?: LoadKey | undefined;
-  /** Set where it made no file, because an earlier request with its key was this commit. */
-  readonly before?: number | undefined;
-}
 
 /** What is to be put in a tenant's place. */
 export interface PutRequest {
