@@ -58,14 +58,15 @@ export function toFetchedJobs(
   let bytes = 0;
   let total = 0;
   const fetched = jobs.map(({ id, data, addedAt }): NewJob => {
-    const cost = costOfJob(data);
+    const size = Buffer.byteLength(data);
+    const cost = costOfJob(data, size);
     bytes += data.length;
     total += cost;
     // One without a time may be older.
     const doubtful = doubtUntil > 0 && (addedAt ?? 0) <= doubtUntil;
     return {
       ...{ id, data, addedAt, doubtful, crashCount: 0 },
-      bytes: Buffer.byteLength(data),
+      bytes: size,
       memory: { grant, cost },
       unknownVersion: unknownVersionOf(data),
     };

@@ -258,9 +258,10 @@ export class HeldJobs {
         gone.add(job.id);
         return job;
       }
-      const cost = costOfJob(data);
+      const bytes = Buffer.byteLength(data);
+      const cost = costOfJob(data, bytes);
       // Its size changed since it was asked for: read again.
-      if (cost > left) return { ...job, bytes: Buffer.byteLength(data) };
+      if (cost > left) return { ...job, bytes };
       left -= cost;
       if (job.seen === undefined) onFirstRead(data.length);
       return { ...job, data, memory: { grant, cost }, unknownVersion: unknownVersionOf(data) };
