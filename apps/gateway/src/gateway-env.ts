@@ -18,5 +18,9 @@ export interface GatewayEnv {
     assertAnswerRoom: () => void;
     /** How a body is read that is not small. */
     body: LargeBody | undefined;
+    /** Resolves when this request may keep the event loop busy: before each piece of a large body or answer. Set by `acceptJsonBody`. */
+    nextTurn: () => Promise<void>;
+    /** Of an answer that leaves in pieces: bytes that have not left. */
+    heldBytes: (() => number) | undefined;
   };
 }

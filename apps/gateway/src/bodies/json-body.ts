@@ -51,16 +51,18 @@ export function acceptJsonBody(
       );
     }
     assertNotEncoded(c);
+    const owner = ownerOf(c.get('access'));
+    const name = owner.names.at(-1)!;
+    const nextTurn = () => turns.next(name);
+    c.set('nextTurn', nextTurn);
     const bytes = declaredBytes(c);
     if (bytes !== undefined && bytes > maxBytes) {
-      if (bytes <= MAX_DISCARDED_BYTES) await discard(c.req.raw.body, bytes);
+      if (bytes <= MAX_DISCARDED_BYTES) await discard(c.req.raw.body, bytes, nextTurn);
       throw tooLarge(maxBytes);
     }
     const isSmall = bytes !== undefined && bytes <= SMALL_BYTES;
-    const owner = ownerOf(c.get('access'));
     const taken = bodies.take(owner, isSmall ? bytes : 0);
-    const name = owner.names.at(-1)!;
-    c.set('body', isSmall ? undefined : { taken, owner: name, nextTurn: () => turns.next(name) });
+    c.set('body', isSmall ? undefined : { taken, owner: name });
     try {
       await next();
     } finally {
@@ -78,7 +80,7 @@ export async function readJsonBody<Schema extends z.ZodType>(
   schema: Schema,
 ): Promise<z.output<Schema>> {
   const bytes = await readBytes(c, MAX_LOOP_BYTES);
-  await c.get('body')?.nextTurn();
+  if (c.get('body') !== undefined) await c.get('nextTurn')();
   return validate(schema, parseJson(bytes));
 }
 
@@ -133,7 +135,7 @@ async function receive(
   const bytes = await readBytes(c, maxBodyBytes);
   const large = c.get('body');
   if (large === undefined || bodies === undefined || !takesLong(bytes)) {
-    await large?.nextTurn();
+    if (large !== undefined) await c.get('nextTurn')();
     return { bytes };
   }
   const timeoutMs = c.get('receivedAt') + writeTimeoutMs - performance.now();
@@ -151,7 +153,7 @@ async function readBytes(c: Context<GatewayEnv>, maxBytes: number): Promise<Uint
   const large = c.get('body');
   return large === undefined
     ? new Uint8Array(await c.req.arrayBuffer())
-    : await readAtMost(c.req.raw.body, maxBytes, large.taken);
+    : await readAtMost(c.req.raw.body, maxBytes, large.taken, c.get('nextTurn'));
 }
 
 function declaredBytes(c: Context<GatewayEnv>): number | undefined {
@@ -159,10 +161,15 @@ function declaredBytes(c: Context<GatewayEnv>): number | undefined {
   return length === undefined || c.req.header('transfer-encoding') !== undefined ? undefined : Number(length);
 }
 
+/**
+ * Each piece has a turn of its own: else Node reads 32 of them from each connection in one turn of the loop, and all others wait for
+ * megabytes.
+ */
 async function readAtMost(
   body: ReadableStream<Uint8Array> | null,
   maxBytes: number,
   taken: Taken,
+  nextTurn: () => Promise<void>,
 ): Promise<Uint8Array<ArrayBuffer>> {
   if (body === null) return new Uint8Array();
   const chunks: Uint8Array[] = [];
@@ -174,6 +181,7 @@ async function readAtMost(
     if (size <= maxBytes && refusal === undefined) chunks.push(chunk);
     else chunks.length = 0;
     if (size > Math.max(maxBytes, MAX_DISCARDED_BYTES)) break;
+    await nextTurn();
   }
   if (size > maxBytes) throw tooLarge(maxBytes);
   if (refusal !== undefined) throw refusal;
@@ -203,12 +211,17 @@ function tryAdd(taken: Taken, bytes: number): OnewriterError | undefined {
 }
 
 /** Reads and drops the rest of a body. */
-async function discard(body: ReadableStream<Uint8Array> | null, maxBytes: number): Promise<void> {
+async function discard(
+  body: ReadableStream<Uint8Array> | null,
+  maxBytes: number,
+  nextTurn: () => Promise<void>,
+): Promise<void> {
   if (body === null) return;
   let size = 0;
   for await (const chunk of body) {
     size += chunk.byteLength;
     if (size >= maxBytes) return;
+    await nextTurn();
   }
 }
 

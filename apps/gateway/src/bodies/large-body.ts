@@ -6,6 +6,4 @@ export interface LargeBody {
   readonly taken: Taken;
   /** Whose it is, where turns are taken. */
   readonly owner: string;
-  /** Resolves when it may keep the event loop busy. */
-  nextTurn(): Promise<void>;
 }

@@ -46,7 +46,7 @@ export function authenticate(
       if (c.req.method === 'GET') await dropWithoutRoom(c, () => answers.assertRoom(owner));
     } finally {
       if (outgoing === undefined || isOver(outgoing)) release();
-      else answers.add(owner, outgoing as ServerResponse);
+      else answers.add(owner, outgoing as ServerResponse, c.get('heldBytes'));
     }
   };
 }

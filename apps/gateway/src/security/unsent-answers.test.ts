@@ -30,3 +30,13 @@ it('bounds all together', () => {
   answers.add(ownerOf('token f'), respond(1));
   expect(() => answers.assertRoom(ownerOf('token e'))).toThrow(full);
 });
+
+it('counts what an answer that leaves in pieces holds', () => {
+  const answers = new UnsentAnswers();
+  const mine = ownerOf('token a');
+  let held = 60 * MIB;
+  answers.add(mine, respond(5), () => held);
+  expect(() => answers.assertRoom(mine)).toThrow(full);
+  held = 0;
+  answers.assertRoom(mine);
+});

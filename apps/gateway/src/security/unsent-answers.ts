@@ -15,11 +15,14 @@ const RETRY_AFTER_MS = 1_000;
  * and no result of a read becomes an answer. The answer that goes over the bound still passes, whatever its size.
  */
 export class UnsentAnswers {
-  readonly #open = new Map<ServerResponse, Owner>();
+  readonly #open = new Map<ServerResponse, { readonly owner: Owner; readonly heldBytes: () => number }>();
 
-  /** Counts an answer until its connection is done with it. */
-  add(owner: Owner, response: ServerResponse): void {
-    this.#open.set(response, owner);
+  /**
+   * Counts an answer until its connection is done with it.
+   * @param heldBytes what it has not given to its connection yet, where it leaves in pieces
+   */
+  add(owner: Owner, response: ServerResponse, heldBytes: () => number = () => 0): void {
+    this.#open.set(response, { owner, heldBytes });
     response.once('close', () => this.#open.delete(response));
   }
 
@@ -27,8 +30,8 @@ export class UnsentAnswers {
   assertRoom(owner: Owner): void {
     let all = 0;
     let own = 0;
-    for (const [response, other] of this.#open) {
-      const bytes = response.writableLength;
+    for (const [response, { owner: other, heldBytes }] of this.#open) {
+      const bytes = response.writableLength + heldBytes();
       all += bytes;
       if (bytes > 0 && other.names.some(name => owner.names.includes(name))) own += bytes;
     }

@@ -1,5 +1,6 @@
 import { OnewriterError, type SqlValue } from '@onewriter/protocol';
 import { OWN_TABLES, type ProbedTable } from '@onewriter/runtime/inspect';
+import { jsonElements, jsonResponse } from '../../http/json-response.ts';
 import { readMinCommitSeq } from '../../http/request-headers.ts';
 import { authorizeTenant } from '../../security/authorize.ts';
 import { type Api, addRoute } from './api.ts';
@@ -121,6 +122,8 @@ export function addSchemaRoute(api: Api): void {
   const { options } = api;
   addRoute(api, route, api.guards.token, async c => {
     const tenant = await authorizeTenant(c, options.limits, c.req.param('tenant'), 'read');
+    const nextTurn = () => api.guards.turns.next(tenant);
+    c.set('nextTurn', nextTurn);
     const wait = { timeoutMs: options.readTimeoutMs, signal: c.req.raw.signal };
     for (let tries = 1; tries <= MAX_TRIES; tries++) {
       const { results, commitSeq } = await options.reads.read({
@@ -141,7 +144,15 @@ export function addSchemaRoute(api: Api): void {
         schemaVersion,
         ...wait,
       });
-      if (probed !== undefined) return c.json(toSchema(rows, probed, commitSeq));
+      if (probed === undefined) continue;
+      const { tables: described, triggers, ...head } = toSchema(rows, probed, commitSeq);
+      const start = `${JSON.stringify(head).slice(0, -1)},"tables":[`;
+      const parts = [
+        ...(await jsonElements(described, nextTurn)),
+        Buffer.from('],"triggers":['),
+        ...(await jsonElements(triggers, nextTurn)),
+      ];
+      return jsonResponse(c, start, parts, ']}');
     }
     throw new OnewriterError('DATABASE_BUSY', 'The schema changed each time that it was read; try again.', {
       tenant,
