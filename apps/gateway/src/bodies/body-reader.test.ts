@@ -1,3 +1,4 @@
+import { readdirSync, readFileSync } from 'node:fs';
 import { createLogger } from '@onewriter/runtime';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { BodyName } from './statement-body.ts';
@@ -7,8 +8,8 @@ const { BodyThreads } = (await import(
   new URL('../../dist/bodies/body-reader.js', import.meta.url).href
 )) as typeof import('./body-reader.ts');
 
-function open(maxBodyBytes = 8 * 1024 * 1024) {
-  const bodies = new BodyThreads(maxBodyBytes, createLogger('test', 'silent'));
+function open(maxBodyBytes = 8 * 1024 * 1024, retireAfterMs?: number) {
+  const bodies = new BodyThreads(maxBodyBytes, createLogger('test', 'silent'), retireAfterMs);
   onTestFinished(() => bodies.close());
   const read = <Name extends BodyName>(
     name: Name,
@@ -42,6 +43,14 @@ function costlyBody(statements: number, parameters: number, nameOf: (number: num
 const COSTLY = costlyBody(5_000, 100, number => `${number.toString(36)}x`);
 /** The same, but for a short time of it in JSON.parse, which cannot be interrupted. */
 const COSTLY_PARSED = costlyBody(20, 30_000, number => String(number * 7));
+
+/** Threads of this process that run while a CPU has nothing else to do. Source: proc_pid_stat(5) */
+function backgroundThreads(): number {
+  return readdirSync('/proc/self/task').filter(id => {
+    const stat = readFileSync(`/proc/self/task/${id}/stat`, 'utf8');
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[16] === '19';
+  }).length;
+}
 
 describe('BodyThreads', () => {
   it('seals what a body writes, and says what else is in it', async () => {
@@ -234,5 +243,18 @@ describe('BodyThreads', () => {
     await bodies.close();
     expect(await Promise.all(waiting)).toEqual(['CLOSED', 'CLOSED']);
     await expect(read('query', { sql: INSERT })).rejects.toMatchObject({ code: 'CLOSED' });
+  });
+
+  it('does not stay in the background after long bodies', async () => {
+    const { read } = open(undefined, 300);
+    const long = costlyBody(1_000, 100, number => `${number.toString(36)}x`);
+    await read('transaction', long);
+    const second = read('transaction', long);
+    await expect.poll(backgroundThreads).toBe(1);
+    await second;
+    await expect.poll(backgroundThreads).toBe(0);
+    const large = { sql: INSERT, params: ['x'.repeat(1_100_000)] };
+    expect(await read('query', large, { owner: 'tenant other' })).toMatchObject({ sealed: { texts: 1 } });
+    expect(backgroundThreads()).toBe(0);
   });
 });

@@ -53,6 +53,8 @@ const GONE_CPU_MS = 100;
 /** Where the system does not say how much CPU time a thread used, the clock counts, and a busy machine makes a body slower. */
 const CLOCK_FACTOR = 5;
 const LEAST_CHECK_MS = 10;
+/** A thread cannot become less nice again. One that had a long body ends after as long without work, and the next is as nice as any. */
+const RETIRE_AFTER_MS = 5_000;
 
 interface WaitingBody {
   readonly task: BodyTask;
@@ -85,6 +87,9 @@ interface BodyThread {
   /** undefined: not ready yet. */
   cpuMs: (() => number) | undefined;
   running: RunningBody | undefined;
+  /** It had a long body. */
+  isNice: boolean;
+  retiring: NodeJS.Timeout | undefined;
   ending: boolean;
 }
 
@@ -100,9 +105,12 @@ export class BodyThreads implements BodyReader, AsyncDisposable {
   readonly #threads = new Set<BodyThread>();
   #closed = false;
 
-  constructor(maxBodyBytes: number, log: Logger) {
+  readonly #retireAfterMs: number;
+
+  constructor(maxBodyBytes: number, log: Logger, retireAfterMs = RETIRE_AFTER_MS) {
     this.#heapMib = BASE_MIB + Math.ceil((HEAP_FACTOR * maxBodyBytes) / 2 ** 20);
     this.#log = log;
+    this.#retireAfterMs = retireAfterMs;
   }
 
   async read<Name extends BodyName>(task: StatementTask<Name>, wait: BodyWait): Promise<StatementBody<Name>> {
@@ -174,7 +182,10 @@ export class BodyThreads implements BodyReader, AsyncDisposable {
     for (const thread of free) {
       const turn = this.#turns.next(now, thread.isBackground);
       if (turn === undefined) continue;
-      if (turn.isLong && thread.id !== undefined) setThreadPriority(thread.id, 'background');
+      if (turn.isLong && thread.id !== undefined) {
+        setThreadPriority(thread.id, 'background');
+        thread.isNice = true;
+      }
       this.#begin(thread, turn.owner, turn.body, now);
     }
   }
@@ -191,6 +202,7 @@ export class BodyThreads implements BodyReader, AsyncDisposable {
   }
 
   #begin(thread: BodyThread, owner: string, body: WaitingBody, sinceMs: number): void {
+    clearTimeout(thread.retiring);
     const startMs = thread.cpuMs?.();
     const running: RunningBody = {
       ...body,
@@ -240,6 +252,8 @@ export class BodyThreads implements BodyReader, AsyncDisposable {
       id: undefined,
       cpuMs: undefined,
       running: undefined,
+      isNice: false,
+      retiring: undefined,
       ending: false,
     };
     this.#threads.add(thread);
@@ -256,6 +270,7 @@ export class BodyThreads implements BodyReader, AsyncDisposable {
       cause = error;
     });
     worker.on('exit', () => {
+      clearTimeout(thread.retiring);
       this.#threads.delete(thread);
       if (!this.#closed && !thread.ending) {
         thread.ending = true;
@@ -263,6 +278,15 @@ export class BodyThreads implements BodyReader, AsyncDisposable {
       }
       this.#finish(thread, ({ fail }) => fail(this.#closed ? closed() : lost(cause)));
     });
+  }
+
+  #retireLater(thread: BodyThread): void {
+    clearTimeout(thread.retiring);
+    thread.retiring = setTimeout(() => {
+      if (thread.ending) return;
+      thread.ending = true;
+      void thread.worker.terminate();
+    }, this.#retireAfterMs).unref();
   }
 
   #finish(thread: BodyThread, answer: (running: RunningBody) => void): void {
@@ -275,6 +299,7 @@ export class BodyThreads implements BodyReader, AsyncDisposable {
       answer(running);
     }
     this.#next();
+    if (thread.isNice && thread.running === undefined && this.#threads.has(thread)) this.#retireLater(thread);
   }
 }
 
