@@ -83,6 +83,20 @@ describe('ReadShares', () => {
     expect([b.isBackground, shares.lacksForeground]).toEqual([true, true]);
   });
 
+  it('takes many short reads for a long one', () => {
+    const { processes, begin, read, mayBegin } = open(3, ['a', 'b']);
+    processes[0]!.makeBackground();
+    for (let count = 0; count < 7; count++) read('many', 400);
+    expect(mayBegin('many')).toEqual(['a', 'b']);
+    for (let count = 0; count < 3; count++) read('many', 400);
+    expect(mayBegin('many')).toEqual(['a']);
+    // Where there is no other, that one becomes one.
+    processes[0]!.free = false;
+    expect(mayBegin('many')).toEqual(['b']);
+    begin(processes[1]!, 'many');
+    expect(processes[1]!.isBackground).toBe(true);
+  });
+
   it('lets long reads prefer a background process, and short ones another', () => {
     const { processes, read, mayBegin, shares } = open(3, ['a', 'b']);
     read('long', 700);

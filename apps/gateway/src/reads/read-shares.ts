@@ -6,7 +6,8 @@ import { RecentUse } from '../security/recent-use.ts';
  *
  *   all                     those that used the processes for the least time lately go first; a tenant never has all of them, nor has
  *                           a token with its tenants together
- *   a read of LONG_CPU_MS   its process is background from then on: it runs while a CPU has nothing else to do
+ *   a read of LONG_CPU_MS   its process is background from then on: it runs while a CPU has nothing else to do. So is one that takes a read
+ *                           of a tenant that used MANY_CPU_MS lately, with many short reads
  *   a read of LONG_MS       all tenants that had one lately, or have one, together leave one process to others
  *
  * One of all processes is not in the background, or is about to be started. A process that keeps a transaction between requests takes
@@ -47,6 +48,8 @@ export interface Keepers<Process> {
 
 /** Of CPU time: on a busy machine any read takes long. */
 const LONG_CPU_MS = 300;
+/** Of CPU time in a few seconds: a fifth of a core, all the time. */
+const MANY_CPU_MS = 1_500;
 /** Of the clock: so long others wait for its process. */
 const LONG_MS = 500;
 const LEAST_LOOK_MS = 20;
@@ -71,7 +74,7 @@ export class ReadShares<Process extends SharedProcess> {
     const beforeMs = process.cpuMs();
     const cpuMs = () => process.cpuMs() - beforeMs;
     // One that had a long read lately has less.
-    const budgetMs = LONG_CPU_MS - this.#recentCpu.longestMs(tenant, begunAt);
+    const budgetMs = LONG_CPU_MS - this.#recentCpuMs(tenant, begunAt);
     let timer: NodeJS.Timeout | undefined;
     const look = (leftMs: number) => {
       if (leftMs > 0)
@@ -92,6 +95,12 @@ export class ReadShares<Process extends SharedProcess> {
     let usedMs = this.#recent.sumMs(tenant, now);
     for (const process of this.#processes) if (process.tenant === tenant) usedMs += now - process.busySince;
     return usedMs;
+  }
+
+  /** CPU time of the tenant's longest read lately; many short ones count as a long one. */
+  #recentCpuMs(tenant: string, now: number): number {
+    const recent = this.#recentCpu;
+    return Math.max(recent.longestMs(tenant, now), (recent.sumMs(tenant, now) * LONG_CPU_MS) / MANY_CPU_MS);
   }
 
   #longestMs(tenant: string, now: number): number {
@@ -118,7 +127,7 @@ export class ReadShares<Process extends SharedProcess> {
     if (pinned !== undefined) return true;
     return (
       this.#mayBeside(task, process, isLong) &&
-      (this.#recentCpu.longestMs(tenant, now) < LONG_CPU_MS ||
+      (this.#recentCpuMs(tenant, now) < LONG_CPU_MS ||
         process.isBackground ||
         !this.#hasFreeBackground(tenant))
     );
