@@ -19,7 +19,6 @@ export * from './read-group-status.ts';
 export * from './readiness.ts';
 export * from './ready.ts';
 export * from './redis.ts';
-export * from './retire-database.ts';
 export * from './spare.ts';
 export * from './start-process.ts';
 export * from './tokens/index.ts';

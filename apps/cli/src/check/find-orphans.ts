@@ -2,6 +2,7 @@ import { type Dirent, lstatSync, readdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import type { Finding } from '@onewriter/files';
 import {
+  changeNotePath,
   DATABASE_COMPANIONS,
   findDatabaseFile,
   incarnationOf,
@@ -117,6 +118,17 @@ export function findInFolder(target: Target, tenant: string): Finding[] {
       );
     }
   }
+  const note = changeNotePath(dbFile);
+  if (names.has(note)) {
+    findings.push(
+      orphan(
+        'note',
+        tenant,
+        `${path(note)}: a restore, or another change of its file, was cut off, or one runs.`,
+        'Keep it. The broker settles the change when it opens the file, and removes what was left.',
+      ),
+    );
+  }
   for (const name of staged) {
     findings.push(
       orphan(
@@ -151,6 +163,7 @@ export function findInFolder(target: Target, tenant: string): Finding[] {
   }
   const strange = others.filter(
     name =>
+      name !== note &&
       !former.includes(name) &&
       !name.startsWith(`${dbFile}.restoring-`) &&
       !name.startsWith(`${dbFile}.replaced-`),

@@ -1,4 +1,4 @@
-import { retireDatabase } from '@onewriter/runtime';
+import { retireDatabase } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 import type { RetireFile } from './tenant-files.ts';
 

@@ -5,13 +5,13 @@ import {
   flushPath,
   forgetKnownDatabase,
   noteFormerDatabase,
+  retireDatabase,
   tenantFile,
   tenantsDir,
   trashDir,
 } from '@onewriter/protocol';
-import { retireDatabase } from '@onewriter/runtime';
-import Database from 'better-sqlite3';
 import type { DataPlace } from '../data-place.ts';
+import { opensRetired } from '../open/opens-retired.ts';
 
 /** A folder in the trash. */
 export interface Trashed {
@@ -43,10 +43,7 @@ function retire(path: string, busyTimeoutMs: number): Error | undefined {
   const file = findDatabaseFile(path);
   if (file === undefined) return undefined;
   try {
-    retireDatabase(
-      file.path,
-      (name, { readonly }) => new Database(name, { readonly, fileMustExist: true, timeout: busyTimeoutMs }),
-    );
+    retireDatabase(file.path, opensRetired(busyTimeoutMs));
     return undefined;
   } catch (error) {
     // It is gone all the same; the caller says who may not notice.

@@ -5,6 +5,7 @@ import {
   flushPath,
   forgetKnownDatabase,
   OnewriterError,
+  settleDatabaseChange,
   tenantFile,
 } from '@onewriter/protocol';
 import { type HeldTenant, markPaused, withHeldTenant } from '@onewriter/tenants';
@@ -12,6 +13,7 @@ import type { Redis } from 'ioredis';
 import { removeDatabase } from '../copy/copy-database.ts';
 import type { DataPlace } from '../data-place.ts';
 import { toFileError } from '../open/file-error.ts';
+import { opensRetired } from '../open/opens-retired.ts';
 import { exclusively } from '../own/exclusively.ts';
 import { callerFor } from '../processes/in-thread.ts';
 import { giveTo } from '../restore/file-owner.ts';
@@ -107,6 +109,7 @@ async function release(
   led: Led | undefined,
 ): Promise<Released> {
   const path = resolve(tenantFile(place.dataDir, tenant, place.dbFile));
+  settleDatabaseChange(path, opensRetired(place.busyTimeoutMs));
   const source = findDatabaseFile(path)?.path;
   if (source === undefined)
     throw new OnewriterError('TENANT_NOT_FOUND', `Tenant ${tenant} has no file ${path}.`, { tenant });

@@ -1,8 +1,9 @@
 import { existsSync, linkSync, rmSync, unlinkSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { hadDatabase, linkNewDatabase, newDatabaseName, OnewriterError } from '@onewriter/protocol';
+import { hadDatabase, linkNewDatabase, newDatabaseName, OnewriterError, settleDatabaseChange } from '@onewriter/protocol';
 import { flush } from '../copy/copy-database.ts';
 import type { DataPlace } from '../data-place.ts';
+import { opensRetired } from '../open/opens-retired.ts';
 import { swapFile } from './swap-file.ts';
 
 /**
@@ -10,7 +11,13 @@ import { swapFile } from './swap-file.ts';
  * @param fresh beside it; it is gone afterwards
  * @throws OnewriterError TENANT_BUSY where another process made one meanwhile; Error of the file system
  */
-export function linkNewFile({ dataDir }: DataPlace, tenant: string, fresh: string, file: string): void {
+export function linkNewFile(
+  { dataDir, busyTimeoutMs }: DataPlace,
+  tenant: string,
+  fresh: string,
+  file: string,
+): void {
+  settleDatabaseChange(file, opensRetired(busyTimeoutMs));
   try {
     // Unlike a rename neither takes the place of a file that came meanwhile.
     if (!hadDatabase(dataDir, tenant)) linkSync(fresh, file);
@@ -36,18 +43,20 @@ function linkUnderOwnName(fresh: string, file: string): void {
 
 /** What a replaced file left. */
 export interface Replaced {
-  /** The file that was there, under its new name. */
-  readonly replaced: string;
+  /** The file that was there, under its new name; null where it is not kept. */
+  readonly replaced: string | null;
   /** What processes that have it open may not notice. */
   readonly warning: string | undefined;
 }
 
-/** Puts a file in the place of another, which is kept beside it: what changes files, and nothing before it does. */
-export function replaceFile(file: string, fresh: string, busyTimeoutMs: number): Replaced {
-  const replaced = freeName(
-    `${file}.replaced-${new Date().toISOString().slice(0, 19).replace(/[-:]/g, '')}Z`,
-  );
-  const { notRetired } = swapFile(file, fresh, replaced, busyTimeoutMs);
+/**
+ * Puts a file in the place of another: what changes files, and nothing before it does.
+ * @param keeps whether the other is kept beside it
+ */
+export function replaceFile(file: string, fresh: string, busyTimeoutMs: number, keeps: boolean): Replaced {
+  const time = new Date().toISOString().slice(0, 19).replace(/[-:]/g, '');
+  const replaced = keeps ? freeName(`${file}.replaced-${time}Z`) : null;
+  const { notRetired } = swapFile(file, fresh, replaced ?? undefined, busyTimeoutMs);
   const warning =
     notRetired === undefined
       ? undefined

@@ -91,7 +91,7 @@ export async function putTenant<T extends StagedFile>(
       if (redis !== undefined)
         return holdFor(place, request, redis, held => replaceHeld(place, request, staged, redis, held));
       const numbered = await numberInProcess(place, request, staged, file, 0);
-      return finish(staged, replace(place, staged, numbered), null, false);
+      return finish(staged, replace(place, staged, numbered, true), null, false);
     });
   }
   if (redis === undefined) throw new TypeError('A tenant cannot be added to without Redis.');
@@ -240,7 +240,8 @@ async function replaceHeld<T extends StagedFile>(
   await held.beginChange();
   let outcome: ReplacedFile;
   try {
-    outcome = replace(place, staged, numbered);
+    // Where it was added to, the new file holds all of it; kept, each small addition would leave the tenant's size on the disk.
+    outcome = replace(place, staged, numbered, request.where !== 'add');
   } catch (error) {
     // Half replaced: no broker may take that for a tenant without a file. Without Redis the hold runs out, to the same end.
     if (!existsSync(staged.file)) {
@@ -251,8 +252,6 @@ async function replaceHeld<T extends StagedFile>(
   let paused = false;
   let queuedJobs: number | null = null;
   try {
-    // The new file holds all of it; kept, each small addition to a large tenant would leave its size on the disk.
-    if (request.where === 'add' && outcome.isRetired) outcome = removeReplaced(outcome);
     if (leavePaused) await markPaused(redis, group, tenant, who, 'left paused by its restore');
     paused = await isTenantPaused(redis, group, tenant);
     queuedJobs = await held.countJobs();
@@ -264,13 +263,6 @@ async function replaceHeld<T extends StagedFile>(
 
 interface ReplacedFile extends Numbered {
   readonly replaced: string | null;
-  /** Whether those who have it open notice that it was replaced. */
-  readonly isRetired: boolean;
-}
-
-function removeReplaced(outcome: ReplacedFile): ReplacedFile {
-  if (outcome.replaced !== null) removeDatabase(outcome.replaced);
-  return { ...outcome, replaced: null };
 }
 
 /**
@@ -298,15 +290,16 @@ function replace(
   { busyTimeoutMs }: DataPlace,
   { file, path, warnings }: Staged<StagedFile>,
   numbered: Numbered,
+  keeps: boolean,
 ): ReplacedFile {
-  const { replaced, warning } = replaceFile(file, path, busyTimeoutMs);
+  const { replaced, warning } = replaceFile(file, path, busyTimeoutMs, keeps);
   if (warning !== undefined) warnings.push(warning);
-  return { replaced, isRetired: warning === undefined, ...numbered };
+  return { replaced, ...numbered };
 }
 
 function finish<T>(
   { made, file, warnings }: Staged<T>,
-  { replaced, old, commitSeq }: Omit<ReplacedFile, 'isRetired'>,
+  { replaced, old, commitSeq }: ReplacedFile,
   queuedJobs: number | null,
   paused: boolean,
 ): PutFile<T> {

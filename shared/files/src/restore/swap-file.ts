@@ -1,14 +1,19 @@
-import { existsSync, linkSync, renameSync, rmSync, symlinkSync, unlinkSync } from 'node:fs';
+import { existsSync, linkSync, renameSync, symlinkSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import {
-  DATABASE_COMPANIONS,
+  type DatabaseChange,
   findDatabaseFile,
+  finishDatabaseChange,
   flushPath,
+  incarnationOf,
+  linkDatabase,
   newDatabaseName,
+  noteDatabaseChange,
   OnewriterError,
+  settleDatabaseChange,
+  undoDatabaseChange,
 } from '@onewriter/protocol';
-import { retireDatabase } from '@onewriter/runtime';
-import Database from 'better-sqlite3';
+import { opensRetired } from '../open/opens-retired.ts';
 
 /** What a swap could not do as it should. */
 export interface SwapResult {
@@ -17,66 +22,66 @@ export interface SwapResult {
 }
 
 /**
- * Puts a database in the place of another, which keeps living under another name, with its write-ahead log.
+ * Puts a database in the place of another, which keeps living under another name, with its write-ahead log, or is removed.
  *
- *   new file to a name of its own ▸ a second name for the old one, with its log ▸ the link leads to the new one ▸
+ *   note ▸ new file to a name of its own ▸ second names for the old one ▸ the link leads to the new one ▸
  *   tombstone into the old one ▸ its first name, and those of its log, are removed
  *
  * No process may have the old file open for writes. Readers may, and the path leads to one of the two at each moment. No name
  * is used twice, so a reader that opens a file, and its log a moment later, never has the log of another. Those that have
- * the old one open fail their next read, and open the new one: see retire-database.ts.
+ * the old one open fail their next read, and open the new one: see the protocol's database-change.ts, also for a process that dies
+ * in the middle.
  *
  * @param fresh a database without companions, in the same folder, flushed
- * @param aside must not exist
+ * @param aside must not exist; undefined: the old one is not kept
  * @throws OnewriterError DATABASE_IO_ERROR; nothing has changed then
  */
-export function swapFile(path: string, fresh: string, aside: string, busyTimeoutMs: number): SwapResult {
+export function swapFile(
+  path: string,
+  fresh: string,
+  aside: string | undefined,
+  busyTimeoutMs: number,
+): SwapResult {
+  const open = opensRetired(busyTimeoutMs);
+  settleDatabaseChange(path, open);
   const folder = dirname(path);
-  const old = findDatabaseFile(path)?.path ?? path;
-  const name = newDatabaseName(basename(path));
-  const file = join(folder, name);
-  const link = `${file}.link`;
-  const linked: string[] = [];
+  const old = basename(findDatabaseFile(path)?.path ?? path);
+  const dbFile = basename(path);
+  const name = newDatabaseName(dbFile);
+  const change: DatabaseChange = {
+    old,
+    ended: incarnationOf(dbFile, old) === undefined ? newDatabaseName(dbFile) : old,
+    kept: aside === undefined ? null : basename(aside),
+    fresh: name,
+  };
+  if (aside !== undefined && existsSync(aside)) throw notPlaced(new Error(`${aside} is there`));
   try {
-    renameSync(fresh, file);
-    for (const suffix of [...DATABASE_COMPANIONS, '']) {
-      if (!existsSync(`${old}${suffix}`)) continue;
-      linkSync(`${old}${suffix}`, `${aside}${suffix}`);
-      linked.push(`${aside}${suffix}`);
-    }
-    symlinkSync(name, link);
+    noteDatabaseChange(path, change);
+  } catch (error) {
+    throw notPlaced(error);
+  }
+  try {
+    renameSync(fresh, join(folder, name));
+    if (change.ended !== old) linkDatabase(join(folder, old), join(folder, change.ended));
+    // Its log follows as the old file ends.
+    if (aside !== undefined) linkSync(join(folder, old), aside);
+    symlinkSync(name, join(folder, `${name}.link`));
     flushPath(folder);
     // From here on it is done, in one step.
-    renameSync(link, path);
+    renameSync(join(folder, `${name}.link`), path);
   } catch (error) {
-    for (const name of linked.toReversed()) rmSync(name, { force: true });
-    rmSync(link, { force: true });
-    rmSync(file, { force: true });
-    throw new OnewriterError(
-      'DATABASE_IO_ERROR',
-      `The file could not be put in place (${(error as Error).message}); the old one is in its place, and nothing has changed.`,
-      {},
-      error,
-    );
+    undoDatabaseChange(path, change);
+    throw notPlaced(error);
   }
   flushPath(folder);
-  const notRetired = retire(aside, busyTimeoutMs);
-  // The database first: without its log it must not be found.
-  if (old !== path) unlinkSync(old);
-  for (const suffix of DATABASE_COMPANIONS) rmSync(`${old}${suffix}`, { force: true });
-  flushPath(folder);
-  return { notRetired };
+  return { notRetired: finishDatabaseChange(path, change, open) };
 }
 
-function retire(path: string, busyTimeoutMs: number): Error | undefined {
-  try {
-    retireDatabase(
-      path,
-      (file, { readonly }) => new Database(file, { readonly, fileMustExist: true, timeout: busyTimeoutMs }),
-    );
-    return undefined;
-  } catch (error) {
-    // What cannot be read as a database is kept as it is.
-    return error as Error;
-  }
+function notPlaced(error: unknown): OnewriterError {
+  return new OnewriterError(
+    'DATABASE_IO_ERROR',
+    `The file could not be put in place (${(error as Error).message}); the old one is in its place, and nothing has changed.`,
+    {},
+    error,
+  );
 }

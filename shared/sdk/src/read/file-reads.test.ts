@@ -71,7 +71,7 @@ async function readInTurns(tenant: string, turns: number): Promise<void> {
   }
 }
 
-/** The tombstone of a file: see the runtime's retire-database.ts, which is not a package of this one's. */
+/** The tombstone of a file: see retire-database.ts. */
 function retire(path: string): void {
   const db = new Database(path);
   db.unsafeMode(true);

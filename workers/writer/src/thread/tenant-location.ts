@@ -9,9 +9,11 @@ import {
   flushPath,
   hadDatabase,
   OnewriterError,
+  settleDatabaseChange,
   tenantFile,
   tenantsDir,
 } from '@onewriter/protocol';
+import Database from 'better-sqlite3';
 import type { WriterOptions } from './lane-task.ts';
 
 /** Where a tenant's file is. */
@@ -25,13 +27,14 @@ export interface TenantLocation {
 /**
  * Finds a tenant's file, and makes its folder if allowed. The path is `<dataDir>/tenants/<tenant>/<file>` and nothing else:
  * the folder may not be a symbolic link, and the file may only be a link to a file beside it, as a link could lead to another
- * tenant's. If the tenant had a file before, the new one is made here, with a name of its own.
+ * tenant's. If the tenant had a file before, the new one is made here, with a name of its own. A change of files that was
+ * cut off is settled first.
  *
  * @throws OnewriterError INVALID_TENANT; TENANT_NOT_FOUND where there is no file and none may be made;
  * TENANT_UNAVAILABLE for a link or anything that is not a file, and if a known file is gone. Errors of the file system pass through.
  */
 export function locateTenant(
-  options: Pick<WriterOptions, 'dataDir' | 'dbFile' | 'createTenants'>,
+  options: Pick<WriterOptions, 'dataDir' | 'dbFile' | 'createTenants' | 'busyTimeoutMs'>,
   tenant: string,
 ): TenantLocation {
   const path = resolve(tenantFile(options.dataDir, tenant, options.dbFile));
@@ -45,6 +48,12 @@ export function locateTenant(
   // Native: one call, where the other checks each part of the path.
   if (realpathSync.native(folder) !== join(realpathSync.native(tenants), tenant))
     throw unavailable('folder is a link');
+  // Before the first commit to a new file those who have the old one open must notice.
+  settleDatabaseChange(
+    path,
+    (name, { readonly }) =>
+      new Database(name, { readonly, fileMustExist: true, timeout: options.busyTimeoutMs }),
+  );
   const file = findDatabaseFile(path);
   if (file !== undefined) return { path, file };
   assertMayMakeDatabase(options.dataDir, tenant, path);

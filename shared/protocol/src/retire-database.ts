@@ -1,6 +1,6 @@
 import { copyFileSync, renameSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { flushPath } from '@onewriter/protocol';
+import { flushPath } from './database-file.ts';
 
 /*
  * Processes that have a database open keep reading it after it is moved away or replaced: SQLite looks at the path once.
@@ -15,7 +15,7 @@ import { flushPath } from '@onewriter/protocol';
  *
  * At each moment the database with the log of its name is whole. It stays so even if a process that had the file open for
  * writes ends later and has SQLite write the tombstone back: the kept log is applied over it.
- * Reasons and limits: infra/adr/0026-a-name-for-each-incarnation.md.
+ * A file that is not kept gets the tombstone itself. Reasons and limits: infra/adr/0026-a-name-for-each-incarnation.md.
  */
 
 /** A connection of better-sqlite3, as far as it is used here. */
@@ -31,6 +31,8 @@ export interface RetiredConnection {
 export type OpenRetired = (path: string, options: { readonly: boolean }) => RetiredConnection;
 
 const HAS_SCHEMA = 'SELECT 1 FROM sqlite_schema LIMIT 1';
+/** In a transaction of a connection that {@link prepareTombstone} has prepared. */
+const DELETE_SCHEMA = 'DELETE FROM main.sqlite_schema';
 /** All in SQL, so that each byte of it stays as it is. */
 const REWRITE_SCHEMA = `
   CREATE TEMP TABLE kept AS SELECT rowid AS id, type, name, tbl_name, rootpage, sql FROM main.sqlite_schema;
@@ -52,30 +54,70 @@ export function retireDatabase(path: string, open: OpenRetired): void {
   let guard: RetiredConnection | undefined;
   try {
     // An empty file has nothing that could be read from it.
-    if (db.prepare(HAS_SCHEMA).all().length === 0) return;
-    const mode = db.pragma('journal_mode = WAL', { simple: true });
-    if (mode !== 'wal') throw new Error(`The file cannot be put into WAL mode: ${String(mode)}.`);
-    db.pragma('wal_autocheckpoint = 0', { simple: true });
+    if (!hasSchema(db)) return;
+    prepareTombstone(db);
     db.pragma('synchronous = FULL', { simple: true });
     // Closed last, and it cannot write: so SQLite neither writes the log back nor removes the file of its name.
     guard = open(path, { readonly: true });
     guard.prepare(HAS_SCHEMA).all();
-    // As far as snapshots allow, without waiting for them: pages that cannot be written back stay in the kept log.
-    db.pragma('wal_checkpoint(PASSIVE)', { simple: true });
-    db.unsafeMode(true);
-    db.pragma('writable_schema = ON', { simple: true });
+    // Pages that cannot be written back stay in the kept log.
+    writeBack(db);
     db.pragma('temp_store = MEMORY', { simple: true });
     // Each page of the schema, and of the free pages that become some of it, comes into the log with the content it has.
     db.exec(REWRITE_SCHEMA);
     keepLog(path);
-    const version = Number(db.pragma('schema_version', { simple: true }));
-    db.exec(
-      `BEGIN IMMEDIATE; DELETE FROM main.sqlite_schema; PRAGMA schema_version = ${version + 1}; COMMIT`,
-    );
+    commitTombstone(db);
   } finally {
     db.close();
     guard?.close();
   }
+}
+
+/**
+ * As {@link retireDatabase}, for a file that is not kept: the tombstone comes into the file, too, so that those notice it who have
+ * opened the file and read nothing. Not where a process reads an older state at that moment, which has to stay whole.
+ * @throws as {@link retireDatabase}
+ */
+export function endDatabase(path: string, open: OpenRetired): void {
+  const db = open(path, { readonly: false });
+  try {
+    if (hasSchema(db)) {
+      prepareTombstone(db);
+      commitTombstone(db);
+    }
+    writeBack(db);
+  } finally {
+    db.close();
+  }
+}
+
+/** Whether a database has anything that could be read from it; not so after its tombstone. */
+export function hasSchema(db: RetiredConnection): boolean {
+  return db.prepare(HAS_SCHEMA).all().length > 0;
+}
+
+/** @throws SQLite's errors; Error where it cannot be put into WAL mode */
+export function prepareTombstone(db: RetiredConnection): void {
+  const mode = db.pragma('journal_mode = WAL', { simple: true });
+  if (mode !== 'wal') throw new Error(`The file cannot be put into WAL mode: ${String(mode)}.`);
+  db.pragma('wal_autocheckpoint = 0', { simple: true });
+  db.unsafeMode(true);
+  db.pragma('writable_schema = ON', { simple: true });
+}
+
+/** @param begun whether a transaction is open, in which the caller has checked what it ends */
+export function commitTombstone(db: RetiredConnection, begun = false): void {
+  if (!begun) db.exec('BEGIN IMMEDIATE');
+  const version = Number(db.pragma('schema_version', { simple: true }));
+  db.exec(`${DELETE_SCHEMA}; PRAGMA schema_version = ${version + 1}; COMMIT`);
+}
+
+/** Writes the log back. @returns whether all of it: a process that reads an older state is not waited for */
+export function writeBack(db: RetiredConnection): boolean {
+  const [{ log, checkpointed }] = db.prepare('PRAGMA wal_checkpoint(PASSIVE)').all() as [
+    { readonly log: number; readonly checkpointed: number },
+  ];
+  return log === checkpointed;
 }
 
 /** Puts a copy in the log's place. The index is removed first: it belongs to the log that loses its name. */
