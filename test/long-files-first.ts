@@ -10,6 +10,7 @@ export const LONG_FILES: readonly string[] = [
   'test/e2e/redis-setups.e2e.test.ts',
   'test/e2e/up.e2e.test.ts',
   'test/e2e/cli-operate.e2e.test.ts',
+  'test/e2e/cut-off-changes.e2e.test.ts',
   'test/e2e/holds.e2e.test.ts',
   'test/e2e/exports.e2e.test.ts',
   'test/e2e/second-redis.e2e.test.ts',

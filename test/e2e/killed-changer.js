@@ -1,9 +1,7 @@
 import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
+import { swapFile, takeAwayFile } from '@onewriter/files/changes';
 import Database from 'better-sqlite3';
-// Not the whole package: it takes longer to load than all of the steps.
-import { swapFile } from '../../shared/files/dist/restore/swap-file.js';
-import { takeAwayFile } from '../../shared/files/dist/restore/take-away.js';
 
 /*
  * Changes the file of the tenant acme and kills itself before the given step: a call that changes a name, a file or a database.

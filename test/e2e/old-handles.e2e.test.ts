@@ -3,14 +3,12 @@ import { once } from 'node:events';
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { createInterface } from 'node:readline';
-import { type DataPlace, takeAwayFile } from '@onewriter/files';
+import type { DataPlace } from '@onewriter/files';
+import { linkNewFile, swapFile, takeAwayFile } from '@onewriter/files/changes';
 import { hadDatabase, tenantFile } from '@onewriter/protocol';
 import { temporaryDirectory } from '@onewriter/testkit';
 import Database from 'better-sqlite3';
 import { expect, it, onTestFinished } from 'vitest';
-// What a restore calls: not a door of its package.
-import { linkNewFile } from '../../shared/files/dist/restore/put-in-place.js';
-import { swapFile } from '../../shared/files/dist/restore/swap-file.js';
 import { startOther } from './other-process.ts';
 
 /*

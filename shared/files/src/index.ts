@@ -42,7 +42,6 @@ export * from './restore/put-tenant.ts';
 export * from './restore/restore-tenant.ts';
 export { inspectDraft } from './restore/stage-backup.ts';
 export * from './restore/staged-file.ts';
-export * from './restore/take-away.ts';
 export * from './split/name-parts.ts';
 export type * from './split/split-messages.ts';
 export type { SplitOff } from './split/split-tenant.ts';

@@ -109,7 +109,8 @@ export function finishDatabaseChange(
   let notEnded: Error | undefined;
   if (existsSync(join(folder, ended))) {
     try {
-      if (kept !== null && existsSync(join(folder, kept))) retire(join(folder, ended), join(folder, kept), open);
+      if (kept !== null && existsSync(join(folder, kept)))
+        retire(join(folder, ended), join(folder, kept), open);
       else endDatabase(join(folder, ended), open);
     } catch (error) {
       notEnded = error as Error;

@@ -1,6 +1,12 @@
 import { existsSync, linkSync, rmSync, unlinkSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { hadDatabase, linkNewDatabase, newDatabaseName, OnewriterError, settleDatabaseChange } from '@onewriter/protocol';
+import {
+  hadDatabase,
+  linkNewDatabase,
+  newDatabaseName,
+  OnewriterError,
+  settleDatabaseChange,
+} from '@onewriter/protocol';
 import { flush } from '../copy/copy-database.ts';
 import type { DataPlace } from '../data-place.ts';
 import { opensRetired } from '../open/opens-retired.ts';
