@@ -24,6 +24,9 @@ export function startTimeLine() {
     const { at } = show();
     for (const field of fields) field.value = String(at);
   });
+  // From the middle of the first bar to that of the last: a bar takes 0.8 of its place, the thumb is a rem wide.
+  slider.style.marginLeft = `calc(${40 / points.length}% - 0.5rem)`;
+  slider.style.width = `calc(${100 - 100 / points.length}% + 1rem)`;
   // What was sent, where the page shows its answer.
   const sent = points.findLastIndex(({ at }) => String(at) === fields[0]?.value);
   if (sent >= 0) slider.value = String(sent);

@@ -34,7 +34,7 @@ function withPoints({ tenant, now, at, sql, outcome }: HistoryView, points: read
     ${pointTable(points)}
     <section class="card" aria-labelledby="sql-title" id="sql-box">
       <h2 id="sql-title">Look at it as of then</h2>
-      <form id="sql-form" method="post" action="/tenants/${tenant}/history/sql#sql-box">
+      <form id="sql-form" class="stack" method="post" action="/tenants/${tenant}/history/sql#sql-box">
         ${point('at-look')}
         <label for="sql">A statement that reads</label>
         <textarea class="code" id="sql" name="sql" rows="3" spellcheck="false" autocapitalize="none" required placeholder="SELECT * FROM …">${sql}</textarea>
@@ -48,7 +48,7 @@ function withPoints({ tenant, now, at, sql, outcome }: HistoryView, points: read
     </section>
     <div class="columns">
       <section class="card" aria-labelledby="as-title"><h2 id="as-title">Restore it beside</h2>
-        <form method="post" action="/tenants/${tenant}/history/restore">
+        <form class="stack" method="post" action="/tenants/${tenant}/history/restore">
           ${point('at-as')}
           <label for="as">Name of the new tenant</label>
           <input id="as" name="as" maxlength="63" required autocomplete="off" placeholder="${tenant}-then" />
@@ -57,7 +57,7 @@ function withPoints({ tenant, now, at, sql, outcome }: HistoryView, points: read
       </section>
       <section class="card" aria-labelledby="replace-title"><h2 id="replace-title">Go back to it</h2>
         <p class="hint">It takes the place of the present file, which is kept. What was written since is not in it.</p>
-        <form method="post" action="/tenants/${tenant}/history/restore">
+        <form class="stack" method="post" action="/tenants/${tenant}/history/restore">
           ${point('at-replace')}
           <label for="confirm">To confirm, type the name of the tenant</label>
           <input id="confirm" name="confirm" maxlength="63" required autocomplete="off" pattern="${tenant}" title="${tenant}" />

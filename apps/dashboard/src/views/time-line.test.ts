@@ -27,6 +27,11 @@ function shown(): readonly { readonly at: number; readonly text: string }[] {
   return JSON.parse(json!.replaceAll('&quot;', '"').replaceAll('&lt;', '<').replaceAll('&gt;', '>'));
 }
 
+/** The text of one point. */
+function shownFor(written: HistoryPoint['written']): string {
+  return toText(timeLine([point(1, 1, { written })], NOW));
+}
+
 it('has a bar and a place on the slider for each point, the oldest first', () => {
   const text = toText(timeLine(POINTS, NOW));
   expect(text).toMatch(/class="bars" d="(?:M[^M]*){3}"/);
@@ -38,6 +43,9 @@ it('has a bar and a place on the slider for each point, the oldest first', () =>
 
 it('says of each point when it was, what can be gone back to, and who wrote', () => {
   const [full, pages, newest] = shown().map(({ text }) => text);
+  expect(shownFor({ writes: 3, kinds: ['UPDATE'], by: [{ who: 'c-2', writes: 3 }] })).toContain(
+    '3 writes: UPDATE by c-2<',
+  );
   expect(full).toBe('2026-11-30 11:59:03 UTC · commit 101 to 103 · whole file, 1000 B');
   expect(pages).toContain('commit 104 to 105 (only the last can be gone back to)');
   expect(newest).toContain('5 writes: INSERT, DELETE by <c-1> (3), others (2)');
@@ -48,11 +56,14 @@ it('shows where commits are missing', () => {
   expect(isAfterGap(POINTS[1], POINTS[0]!)).toBe(true);
   expect(isAfterGap(POINTS[2], POINTS[1]!)).toBe(false);
   expect(isAfterGap(undefined, POINTS[1]!)).toBe(false);
-  // A tenant that was deleted begins again.
-  expect(isAfterGap(point(3, 3, { kind: 'deleted' }), point(9, 9))).toBe(false);
+  // A tenant that was deleted begins again, and a branch has the numbers of its parent.
+  for (const kind of ['deleted', 'base'] as const)
+    expect(isAfterGap(point(3, 3, { kind }), point(9, 9))).toBe(false);
+  // A file that is read whole after a gap has the next position.
+  expect(isAfterGap(POINTS[2], point(4, 4, { kind: 'full', fromSeq: 150, toSeq: 150 }))).toBe(true);
   const text = toText(timeLine(POINTS, NOW));
   expect(text).toContain('1 gap');
-  expect(text).toContain('commits before it are missing');
+  expect(text).toContain('commits right before it are not in the replica');
   expect(toText(timeLine(POINTS.slice(1), NOW))).not.toContain('gap');
   expect(toText(pointTable(POINTS))).toContain('commits, after a gap');
 });

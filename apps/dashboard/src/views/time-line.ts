@@ -3,8 +3,8 @@ import { formatAgo, formatBytes, formatCount, formatTime, plural } from './forma
 import { type Html, html, NOTHING } from './html.ts';
 
 /*
- * The points of a tenant's history, a bar for each, the oldest first: how much was stored, and where commits are missing. A slider goes
- * along; the browser writes what is under it (public/time-line.js), from the texts that come along.
+ * The points of a tenant's history, a bar for each, the oldest first: how much was stored, and where commits are missing. A slider is below;
+ * the browser writes what is under it (public/time-line.js), from the texts that come along.
  */
 
 /** A point, as the browser shows it. */
@@ -44,7 +44,7 @@ export function timeLine(newestFirst: readonly HistoryPoint[], now: number): Htm
   const [oldest, newest] = [points[0]!, points.at(-1)!];
   return html`<figure class="plot time-line">
     <figcaption><span class="plot-title">${plural(points.length, 'point')} to go back to</span>
-      <span class="plot-note">Height: bytes stored.${gaps.length === 0 ? NOTHING : html` Dashed: ${plural(gaps.length, 'gap')}, where commits are missing.`}</span></figcaption>
+      <span class="plot-note">Height: bytes stored.${gaps.length === 0 ? NOTHING : html` Dashed: ${plural(gaps.length, 'gap')}, whose commits are not in the replica.`}</span></figcaption>
     <div class="plot-area">
       <svg viewBox="0 0 ${WIDTH} ${HEIGHT}" preserveAspectRatio="none" aria-hidden="true">
         <path class="bars" d="${bars.join('')}" />
@@ -76,9 +76,13 @@ export function pointTable(points: readonly HistoryPoint[]): Html {
     </table></div></details>`;
 }
 
-/** Whether commits between two points are missing. The file may also have been another one: its numbers leap, too. */
+/**
+ * Whether the replica lacks commits between two points: they were lost, or merged into the later one, or the file is another one with
+ * higher numbers. A deletion and the beginning of a branch have no commits of their own.
+ */
 export function isAfterGap(before: HistoryPoint | undefined, point: HistoryPoint): boolean {
-  return before !== undefined && before.kind !== 'deleted' && point.fromPos > before.toPos + 1;
+  const hasCommits = before?.kind === 'pages' || before?.kind === 'full';
+  return hasCommits && point.fromSeq > before.toSeq + 1;
 }
 
 function describe(point: HistoryPoint, isGap: boolean): string {
@@ -87,7 +91,7 @@ function describe(point: HistoryPoint, isGap: boolean): string {
     `commit ${commitsOf(point)}${point.each || point.fromSeq === point.toSeq ? '' : ' (only the last can be gone back to)'}`,
     `${KINDS[point.kind]}, ${formatBytes(point.bytes)}`,
     writtenBy(point),
-    isGap ? 'commits before it are missing' : '',
+    isGap ? 'commits right before it are not in the replica' : '',
   ];
   return parts.filter(part => part !== '').join(' · ');
 }
@@ -99,7 +103,10 @@ function commitsOf({ fromSeq, toSeq }: HistoryPoint): string {
 function writtenBy({ written }: HistoryPoint): string {
   if (written === undefined) return '';
   const named = written.by.reduce((sum, { writes }) => sum + writes, 0);
-  const who = written.by.map(({ who: name, writes }) => `${name} (${formatCount(writes)})`);
+  const isAlone = written.by.length === 1 && named === written.writes;
+  const who = written.by.map(({ who: name, writes }) =>
+    isAlone ? name : `${name} (${formatCount(writes)})`,
+  );
   if (named < written.writes) who.push(`others (${formatCount(written.writes - named)})`);
   return `${plural(written.writes, 'write')}: ${written.kinds.join(', ')} by ${who.join(', ')}`;
 }
