@@ -84,8 +84,9 @@ export async function encodeBody(
   head.fill(' ', 4, numbersAt);
   text.copy(head, 4);
   for (const [index, { number }] of pages.entries()) head.writeUInt32LE(number, numbersAt + 4 * index);
-  const plain = Buffer.concat([head, ...encodeDifferences(pages, header.pageSize)]);
-  if (!mayDeflate(plain)) return Buffer.concat([Buffer.of(DIFFERENCES), plain]);
+  const body = Buffer.concat([Buffer.of(DIFFERENCES), head, ...encodeDifferences(pages, header.pageSize)]);
+  const plain = body.subarray(1);
+  if (!mayDeflate(plain)) return body;
   const options = { level: constants.Z_BEST_SPEED, memLevel: 9, chunkSize: chunkFor(plain.length / 2) };
   const deflated =
     plain.length <= MAX_SYNC_BYTES ? deflateRawSync(plain, options) : await compress(plain, options);
@@ -127,7 +128,8 @@ function decodePages(
 }
 
 async function plainOf(bytes: Buffer, codec: number): Promise<Buffer> {
-  if (codec === STORED || codec === DIFFERENCES) return Buffer.from(bytes);
+  if (codec === DIFFERENCES) return bytes;
+  if (codec === STORED) return Buffer.from(bytes);
   try {
     return await expand(bytes, { maxOutputLength: MAX_PLAIN_BODY, chunkSize: chunkFor(4 * bytes.length) });
   } catch (error) {
