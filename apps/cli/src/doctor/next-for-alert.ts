@@ -22,6 +22,7 @@ const NEXT: Readonly<Record<string, string>> = {
   OnewriterReplicaStoreDown: 'onewriter replica status says what the store answers.',
   OnewriterReplicaLag: 'onewriter replica status says who is behind.',
   OnewriterReplicaBuffer: 'Bring the store back, or raise ONEWRITER_REPLICA_BUFFER_BYTES.',
+  OnewriterReplicaDamaged: 'onewriter replica status names the tenants; find out what changes the store.',
   OnewriterReplicaGap: 'onewriter history <tenant> shows the gap; the log of the broker says why.',
   OnewriterMixedVersions: 'Finish the upgrade: all processes should be of one version.',
   OnewriterNoLeader: '`onewriter doctor` says why.',

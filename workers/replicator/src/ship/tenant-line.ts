@@ -58,8 +58,7 @@ export class TenantLine {
     this.#owner = owner;
     this.#state = last === undefined ? 'unknown' : last.kind === 'deleted' ? 'deleted' : 'chained';
     this.#isAlive = this.#state === 'chained';
-    if (last === undefined) return;
-    this.#known = { ...last, pos: last.max };
+    if (last !== undefined) this.#known = { ...last, pos: last.max };
   }
 
   /** Of the last message that was taken. */
@@ -224,9 +223,8 @@ export class TenantLine {
     );
     this.#dropAll(first === -1 ? since : since.slice(0, first));
     // A close after which nothing came is still worth its note.
-    const last = since.at(-1);
     if (first !== -1) for (const message of since.slice(first)) this.#take(message);
-    else if (last?.kind === 'closed') this.#take(last);
+    else if (since.at(-1)?.kind === 'closed') this.#take(since.at(-1)!);
     // It may have been committed after the file was read.
     if (first === -1 && since.some(message => !isInside(message, entry.end))) this.mayLack();
     return true;
