@@ -71,6 +71,15 @@ it('counts a key that leads to a tenant over another table, whatever their order
   expect(notes).toEqual([expect.stringMatching(/^Several keys of table a /)]);
 });
 
+it('follows keys over several tables, whatever their order', () => {
+  const { rules } = rulesOf(`
+    CREATE TABLE t(id INTEGER PRIMARY KEY, tenant_id);
+    CREATE TABLE c(id INTEGER PRIMARY KEY, t REFERENCES t);
+    CREATE TABLE b(id INTEGER PRIMARY KEY, c REFERENCES c);
+    CREATE TABLE a(b REFERENCES b);`);
+  expect(rules['a']).toEqual(['parent', 'b', 'b', 'id']);
+});
+
 it.each<[string, string, Partial<SplitOptions>, RegExp]>([
   ['no table has it', 'CREATE TABLE t(a)', {}, /No table has a column tenant_id/],
   ['a virtual table', 'CREATE TABLE t(tenant_id); CREATE VIRTUAL TABLE f USING fts5(a)', {}, /f is virtual/],

@@ -94,7 +94,7 @@ it('makes a file of each tenant as if there had been no other: rows, row ids, by
 
 it('finds each integer as its own tenant', async () => {
   const { plan, take } = sourceOf(
-    'CREATE TABLE t(tenant INTEGER, a); INSERT INTO t VALUES (1, 5), (9007199254740993, 6)',
+    'CREATE TABLE t(tenant, a); INSERT INTO t VALUES (1, 5), (9007199254740993, 6)',
   );
   expect((await plan()).tenants.map(({ type, text }) => [type, text])).toEqual([
     ['integer', '1'],
