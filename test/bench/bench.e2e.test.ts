@@ -30,18 +30,24 @@ describe('the benchmark', () => {
   });
 
   it('lets all take turns at equal durability, and counts what was written', async () => {
-    const args = ['--quick', '--only', 'insert-256,gateway-insert', '--peers', 'proxy,sqlite-100'];
+    const args = [
+      '--quick',
+      '--only',
+      'insert-256,gateway-insert,owner-beside',
+      '--peers',
+      'proxy,sqlite-100',
+    ];
     const report = JSON.parse(await bench(...args, '--rounds', '1', '--seconds', '0.5', '--json'));
     const figures = report.results.flatMap((result: { figures: unknown[] }) => result.figures);
     expect(figures.map((one: { contestant: string }) => one.contestant)).toEqual([
-      ...['onewriter', 'proxy', 'sqlite-100', 'gateway', 'proxy'],
+      ...['onewriter', 'proxy', 'sqlite-100', 'gateway', 'proxy', 'onewriter', 'beside-owner'],
     ]);
     for (const { perSecond, proof } of figures) {
       expect(perSecond).toBeGreaterThan(0);
       expect(proof).toBe('synchronous=2');
     }
     const judged = report.targets.filter((target: { passed?: boolean }) => target.passed !== undefined);
-    expect(judged).toHaveLength(3);
+    expect(judged).toHaveLength(4);
   });
 
   it('measures what grows, and makes the table of sizes of it', async () => {

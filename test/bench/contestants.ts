@@ -64,6 +64,8 @@ export async function startContestant(
         options,
       );
     }
+    case 'beside-owner':
+      return startBeside(name, scenario, environment, options);
     case 'gateway': {
       const [gateway, broker] = [await environment.gateway(), await environment.broker()];
       const redis = await environment.redis('onewriter');
@@ -136,6 +138,38 @@ async function startDriven(
     return contestantOf(name, proof, [load], await count(), count, () => pids);
   } catch (error) {
     await load.close();
+    throw error;
+  }
+}
+
+/** Writes whose speed is measured, while other callers read another tenant through the owner. */
+async function startBeside(
+  name: ContestantName,
+  scenario: Scenario,
+  environment: Environment,
+  options: ContestantOptions,
+): Promise<Contestant> {
+  const [broker, redis] = [await environment.broker(), await environment.redis('onewriter')];
+  const dataDir = await environment.folder('onewriter');
+  const pids = { broker: broker.pid, redis: redis.pid() };
+  const sdk = { kind: 'sdk', redisUrl: redis.url } as const;
+  const readers = await startDriven(
+    'owner',
+    { ...scenario, workload: 'read' },
+    { ...sdk, dataDir: undefined },
+    dataDir,
+    {},
+    options,
+  );
+  try {
+    const writers = await startDriven(name, scenario, { ...sdk, dataDir }, dataDir, pids, options);
+    return {
+      ...writers,
+      run: async times => (await Promise.all([writers.run(times), readers.run(times)]))[0],
+      close: async () => void (await Promise.all([writers.close(), readers.close()])),
+    };
+  } catch (error) {
+    await readers.close();
     throw error;
   }
 }

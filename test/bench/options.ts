@@ -31,6 +31,9 @@ export interface BenchOptions {
   readonly help: boolean;
 }
 
+/** Measured in any case. */
+const OURS: readonly ContestantName[] = ['onewriter', 'owner', 'beside-owner', 'gateway'];
+
 /** Medians of 5. */
 const FULL: MeasureOptions = { rounds: 5, settleMs: 10_000, warmupMs: 500, measureMs: 2_000 };
 const QUICK: MeasureOptions = { rounds: 3, settleMs: 200, warmupMs: 120, measureMs: 300 };
@@ -102,10 +105,7 @@ export function readOptions(args: readonly string[]): BenchOptions {
     },
     ...{ quick: values.quick, json: values.json, help: values.help, patient: values.patient, only },
     ...{ scale: values.scale, replica: values.replica, sizing: values.sizing },
-    contestants:
-      peers.length === 0
-        ? all
-        : all.filter(it => it === 'onewriter' || it === 'owner' || it === 'gateway' || peers.includes(it)),
+    contestants: peers.length === 0 ? all : all.filter(it => OURS.includes(it) || peers.includes(it)),
     profile: values.profile as ProfileTarget | undefined,
     mains: { broker: values.broker, gateway: values.gateway },
   };

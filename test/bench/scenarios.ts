@@ -5,6 +5,7 @@ import type { WorkloadName } from './workloads.ts';
 export type ContestantName =
   | 'onewriter'
   | 'owner'
+  | 'beside-owner'
   | 'gateway'
   | 'proxy'
   | 'sqlite-1'
@@ -17,6 +18,7 @@ export type ContestantName =
 export const CONTESTANT_LABELS: Readonly<Record<ContestantName, string>> = {
   onewriter: 'Onewriter (SDK)',
   owner: 'Onewriter (SDK, reads by the owner)',
+  'beside-owner': 'Onewriter (SDK), beside as many callers that read through the owner',
   gateway: 'Onewriter (gateway)',
   proxy: 'single-pod proxy',
   'sqlite-1': 'SQLite in process, 1 per commit',
@@ -137,5 +139,13 @@ export const SCENARIOS: readonly Scenario[] = [
       workload: 'mixed',
     },
     ...{ tenants: 1, callers: 64, contestants: ['owner', 'proxy'] },
+  },
+  {
+    ...{
+      id: 'owner-beside',
+      title: 'insert, 64 callers, beside 64 that read another tenant through the owner',
+      workload: 'insert',
+    },
+    ...{ tenants: 1, callers: 64, contestants: ['onewriter', 'beside-owner'] },
   },
 ];

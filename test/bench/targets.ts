@@ -113,6 +113,11 @@ const RATIO_TARGETS: readonly RatioTarget[] = [
     ...{ what: 'reads through the owner, 64 callers: against the proxy', scenario: 'owner-read' },
     ...{ ours: 'owner', peer: 'proxy', value: 'perSecond', atLeast: 1, prototype: '-' },
   },
+  {
+    ...{ what: 'writes beside 64 callers that read through the owner', scenario: 'owner-beside' },
+    ...{ ours: 'beside-owner', peer: 'onewriter', value: 'perSecond', atLeast: 0.85, percent: true },
+    prototype: '-',
+  },
 ];
 
 const MAX_REDIS_CONNECTIONS = 5;
