@@ -7,13 +7,13 @@ import { readReplicaStatus } from './status/replica-status.ts';
 const STATUS: ReplicaStatus = {
   stores: [
     {
-      ...{ address: 'file:///a', ok: false, failingSinceMs: 5, error: 'EIO', bytesOut: 7, bytesIn: 8 },
+      ...{ address: 'file:///a', ok: false, failingSince: 5, error: 'EIO', bytesOut: 7, bytesIn: 8 },
       requests: { get: 1, put: 2, delete: 3, list: 4 },
     },
     {
       ...{ address: 'file:///b', ok: true, bytesOut: 0, bytesIn: 0 },
       requests: { get: 0, put: 0, delete: 0, list: 0 },
-      copy: { behindPacks: undefined, behindMs: 2_500, error: 'no rights' },
+      copy: { behindPacks: null, behindMs: 2_500, error: 'no rights' },
     },
   ],
   ...{
@@ -26,13 +26,12 @@ const STATUS: ReplicaStatus = {
     damaged: { found: 2, tenants: ['acme'] },
   },
   worst: Array.from({ length: 60 }, (_, index) => ({
-    ...{ tenant: `t${index}`, pos: 1, commitSeq: 1, commitMs: 2, storedMs: 3, lagCommits: 1, lagBytes: 1 },
-    ...{ lagMs: 1, gaps: 0, verifiedMs: undefined, verifiedPos: undefined },
+    ...{ tenant: `t${index}`, commitSeq: 1, commitAt: 2, lagCommits: 1, lagBytes: 1, lagMs: 1, gaps: 0 },
   })),
-  failures: [{ tenant: 'acme', message: 'EIO', atMs: 6 }],
+  failures: [{ tenant: 'acme', message: 'EIO', at: 6 }],
   rehearsals: {
-    ...{ lastMs: 9_000, oldestMs: 4_000, unverified: 2, sound: 7, unsound: 1, failedTenants: 1 },
-    failed: [{ tenant: 'acme', problems: ['a page differs'], commitSeq: 3, atMs: 8 }],
+    ...{ lastAt: 9_000, oldestAt: 4_000, unverified: 2, sound: 7, unsound: 1, failedTenants: 1 },
+    failed: [{ tenant: 'acme', problems: ['a page differs'], commitSeq: 3, at: 8 }],
   },
 };
 
@@ -40,13 +39,8 @@ it('shows the replica in the status, bounded, and its figures as metrics', () =>
   expect(readReplicaStatus({ status: undefined, available: false }, { waiting: 0 }, 100)).toBeUndefined();
   const replica = readReplicaStatus({ status: STATUS, available: false }, { waiting: 4 }, 100)!;
   expect(replica.worst).toHaveLength(50);
-  expect(replica.stores[0]).toMatchObject({ failingSince: 5, error: 'EIO', copy: undefined });
-  expect(replica.stores[1]!.copy).toEqual({ behindPacks: null, behindMs: 2_500, error: 'no rights' });
-  expect(replica.failures).toEqual([{ tenant: 'acme', message: 'EIO', at: 6 }]);
-  expect(replica.rehearsals).toMatchObject({
-    ...{ lastAt: 9_000, oldestAt: 4_000, failedTenants: 1 },
-    failed: [{ tenant: 'acme', commitSeq: 3, at: 8 }],
-  });
+  expect(replica).toMatchObject({ available: false, bufferBytes: 100, waitingJobs: 4 });
+  expect(replica.stores).toEqual(STATUS.stores);
   const values = (status: BrokerStatus) => {
     const read: Record<string, readonly MetricSample[]> = {};
     replicaFamilies((name, help, samples, type = 'gauge') => {

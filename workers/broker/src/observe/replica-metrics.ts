@@ -6,20 +6,11 @@ import type {
   StatusReplica,
   StatusReplicaCopy,
 } from '@onewriter/protocol';
-
-type Family = (
-  name: string,
-  help: string,
-  read: (status: BrokerStatus) => readonly MetricSample[],
-  type?: MetricSource['type'],
-) => MetricSource;
+import { type Family, valueIn } from './metric-family.ts';
 
 /** The replica; no values where there is none. */
 export function replicaFamilies(family: Family): MetricSource[] {
-  const one =
-    (read: (replica: StatusReplica) => number) =>
-    ({ replica }: BrokerStatus): MetricSample[] =>
-      replica === undefined ? [] : [{ labels: {}, value: read(replica) }];
+  const one = (read: (replica: StatusReplica) => number) => valueIn(({ replica }) => replica, read);
   const each =
     (read: (store: StatusReplica['stores'][number]) => Readonly<Record<string, number>>, label: string) =>
     ({ replica }: BrokerStatus): MetricSample[] =>
@@ -36,12 +27,8 @@ export function replicaFamilies(family: Family): MetricSource[] {
         const value = copy === undefined ? null : read(copy);
         return value === null ? [] : [{ labels: { store }, value }];
       });
-  const ofRehearsals =
-    (read: (rehearsals: StatusRehearsals, at: number) => number | null) =>
-    ({ at, replica }: BrokerStatus): MetricSample[] => {
-      const value = replica?.rehearsals === undefined ? null : read(replica.rehearsals, at);
-      return value === null ? [] : [{ labels: {}, value }];
-    };
+  const ofRehearsals = (read: (rehearsals: StatusRehearsals, status: BrokerStatus) => number | null) =>
+    valueIn(({ replica }) => replica?.rehearsals, read);
   return [
     family(
       'onewriter_replica_available',
@@ -140,14 +127,14 @@ export function replicaFamilies(family: Family): MetricSource[] {
     family(
       'onewriter_replica_last_verified_age_seconds',
       'Since any tenant was restored for a test.',
-      ofRehearsals(({ lastAt, oldestAt, unverified }, at) =>
+      ofRehearsals(({ lastAt, oldestAt, unverified }, { at }) =>
         oldestAt === null && unverified === 0 ? null : Math.max(0, at - lastAt) / 1_000,
       ),
     ),
     family(
       'onewriter_replica_oldest_verified_age_seconds',
       'Since the tenant was restored for a test whose turn is the longest ago.',
-      ofRehearsals(({ oldestAt }, at) => (oldestAt === null ? null : Math.max(0, at - oldestAt) / 1_000)),
+      ofRehearsals(({ oldestAt }, { at }) => (oldestAt === null ? null : Math.max(0, at - oldestAt) / 1_000)),
     ),
   ];
 }

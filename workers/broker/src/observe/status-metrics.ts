@@ -6,6 +6,7 @@ import {
   type StatusTenant,
   singleMetric,
 } from '@onewriter/protocol';
+import { type Family, valueIn } from './metric-family.ts';
 import { replicaFamilies } from './replica-metrics.ts';
 
 /*
@@ -162,19 +163,9 @@ export function sampledMetrics(source: BrokerMetricsSource): MetricSource[] {
   ];
 }
 
-type Family = (
-  name: string,
-  help: string,
-  read: (status: BrokerStatus) => readonly MetricSample[],
-  type?: MetricSource['type'],
-) => MetricSource;
-
 /** The process for jobs that may end their process. */
 function apartFamilies(family: Family): MetricSource[] {
-  const of =
-    (read: (apart: StatusApart) => number) =>
-    ({ apart }: BrokerStatus): MetricSample[] =>
-      apart === undefined ? [] : [{ labels: {}, value: read(apart) }];
+  const of = (read: (apart: StatusApart) => number) => valueIn(({ apart }) => apart, read);
   return [
     family(
       'onewriter_apart_running',

@@ -16,7 +16,7 @@ export function refusedStatus(
   const store = {
     ...none,
     ...first,
-    ...{ address: first?.address ?? url, ok: false, failingSinceMs: problem.sinceMs, error: problem.message },
+    ...{ address: first?.address ?? url, ok: false, failingSince: problem.sinceMs, error: problem.message },
   };
   const numbers = last ?? { term: 0, packs: 0, tenants: 0, lagMs: 0, lagBytes: 0, gaps: 0, worst: [] };
   return { ...numbers, stores: [store, ...copies] };

@@ -1,5 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import { backOffMs, OnewriterError, toWireError } from '@onewriter/protocol';
+import { backOffMs, OnewriterError, type StatusReplicaCopy, toWireError } from '@onewriter/protocol';
 import { packsFor, packsWithin } from '../chain/blocks.ts';
 import { readCatalog } from '../chain/catalog.ts';
 import { FIRST_HEAD, HEAD_KEY, type Head, readHead } from '../chain/head.ts';
@@ -9,7 +9,6 @@ import type { CompactHead } from '../compact/compact-head.ts';
 import { deleteDropped } from '../compact/delete-dropped.ts';
 import { type PackId, type PackIndex, packKey, type SegmentEntry } from '../format/entry.ts';
 import { decodeIndex, isDamagedPack } from '../format/pack.ts';
-import type { CopyStatus } from '../ship/messages.ts';
 import { DURABILITIES_KEY } from '../ship/stored-durabilities.ts';
 import { LEADER_KEY } from '../ship/take-lead.ts';
 import type { CallOptions, ObjectStore, PutCondition } from '../store/object-store.ts';
@@ -88,8 +87,8 @@ export class StoreCopier {
     return this.#mark === undefined ? undefined : Math.max(0, this.#newest - this.#mark.next + 1);
   }
 
-  status(): CopyStatus {
-    const { behind: behindPacks } = this;
+  status(): StatusReplicaCopy {
+    const { behind: behindPacks = null } = this;
     const nowMs = this.#nowMs();
     if (this.#mark !== undefined) this.#lag.note(this.#newest, this.#mark.next, nowMs);
     return { behindPacks, behindMs: behindPacks === 0 ? 0 : this.#lag.behindMs(nowMs), error: this.#error };

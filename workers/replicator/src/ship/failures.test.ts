@@ -7,7 +7,7 @@ test('keeps the newest failure of each tenant, and of 20 tenants', () => {
   for (let index = 0; index < 25; index++) failures.note(`t${index}`, new Error('no'));
   failures.note('t20', new Error('again'));
   expect(failures.newest).toHaveLength(20);
-  expect(failures.newest[0]).toEqual({ tenant: 't20', message: 'again', atMs: 26 });
+  expect(failures.newest[0]).toEqual({ tenant: 't20', message: 'again', at: 26 });
   expect(failures.newest.filter(({ tenant }) => tenant === 't20')).toHaveLength(1);
 });
 

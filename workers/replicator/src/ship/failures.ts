@@ -1,26 +1,23 @@
-import { toWireError } from '@onewriter/protocol';
-import type { ReplicaStatus } from './messages.ts';
-
-type Failure = NonNullable<ReplicaStatus['failures']>[number];
+import { type StatusReplicaFailure, toWireError } from '@onewriter/protocol';
 
 const MAX_FAILURES = 20;
 
 /** The last failures of what is tried again, for people: the newest of each tenant. */
 export class Failures {
   readonly #nowMs: () => number;
-  #newest: readonly Failure[] = [];
+  #newest: readonly StatusReplicaFailure[] = [];
 
   constructor(nowMs: () => number) {
     this.#nowMs = nowMs;
   }
 
-  get newest(): readonly Failure[] {
+  get newest(): readonly StatusReplicaFailure[] {
     return this.#newest;
   }
 
   /** @param tenant '' where it is about all */
   note(tenant: string, error: unknown): void {
-    const failure = { tenant, message: toWireError(error).message, atMs: this.#nowMs() };
+    const failure = { tenant, message: toWireError(error).message, at: this.#nowMs() };
     const others = this.#newest.filter(other => other.tenant !== tenant);
     this.#newest = [failure, ...others].slice(0, MAX_FAILURES);
   }

@@ -1,4 +1,5 @@
 import type { MessagePort } from 'node:worker_threads';
+import type { StatusReplica } from '@onewriter/protocol';
 import type { CaptureOptions } from '@onewriter/writer';
 import type { ChosenDurabilities } from './stored-durabilities.ts';
 
@@ -54,91 +55,8 @@ export interface StoredUpTo {
   readonly change?: number | undefined;
 }
 
-/** What is known of a tenant. */
-export interface TenantReplica {
-  readonly tenant: string;
-  readonly pos: number;
-  readonly commitSeq: number;
-  /** Of the newest commit that is stored, and when it was. */
-  readonly commitMs: number;
-  readonly storedMs: number;
-  /** Captured and not stored. */
-  readonly lagCommits: number;
-  readonly lagBytes: number;
-  readonly lagMs: number;
-  readonly gaps: number;
-  /** When it was restored last for a test, and up to where; undefined: never, or that failed. */
-  readonly verifiedMs: number | undefined;
-  readonly verifiedPos: number | undefined;
-}
-
-/** How far a further store is behind the first. */
-export interface CopyStatus {
-  /** Packs that it lacks; undefined: it could not be looked at yet. */
-  readonly behindPacks: number | undefined;
-  /** It lacks nothing that is older than this; counted from the start where it lacks more. */
-  readonly behindMs: number;
-  /** Why the last attempt failed. */
-  readonly error?: string | undefined;
-}
-
-/** What is known of a store. */
-export interface StoreStatus {
-  readonly address: string;
-  readonly ok: boolean;
-  /** Since when it fails, ms since the epoch, and how. */
-  readonly failingSinceMs?: number | undefined;
-  readonly error?: string | undefined;
-  /** Of a further store. */
-  readonly copy?: CopyStatus | undefined;
-  readonly requests: Readonly<Record<'get' | 'put' | 'delete' | 'list', number>>;
-  readonly bytesOut: number;
-  readonly bytesIn: number;
-}
-
-/** A tenant whose replica is not sound. */
-export interface FailedRehearsal {
-  readonly tenant: string;
-  /** For people; bounded. */
-  readonly problems: readonly string[];
-  readonly commitSeq: number;
-  readonly atMs: number;
-}
-
-/** What is known from restores for a test. */
-export interface RehearsalStatus {
-  /** When the last one ended, sound or not; before the first: when they were switched on. */
-  readonly lastMs: number;
-  /** Of the tenant whose last one is the longest ago; undefined: there was none. */
-  readonly oldestMs: number | undefined;
-  /** Tenants in the store without one. */
-  readonly unverified: number;
-  /** Since the thread started. */
-  readonly sound: number;
-  readonly unsound: number;
-  /** Tenants whose last one failed, and those of them that are named: the newest; bounded. */
-  readonly failedTenants: number;
-  readonly failed: readonly FailedRehearsal[];
-}
-
-export interface ReplicaStatus {
-  readonly stores: readonly StoreStatus[];
-  readonly term: number;
-  /** Number of the newest pack. */
-  readonly packs: number;
-  readonly tenants: number;
-  readonly lagMs: number;
-  readonly lagBytes: number;
-  readonly gaps: number;
-  /** Segments and packs that the store changed since this start, and tenants that were stored again for it; bounded. */
-  readonly damaged?: { readonly found: number; readonly tenants: readonly string[] } | undefined;
-  /** Files that could not be read whole, and compactions (tenant ''), which are tried again; bounded. */
-  readonly failures?: readonly { readonly tenant: string; readonly message: string; readonly atMs: number }[];
-  /** Tenants with the longest lag, and those with gaps; bounded. */
-  readonly worst: readonly TenantReplica[];
-  /** Undefined where they are switched off, and before the start. */
-  readonly rehearsals?: RehearsalStatus | undefined;
-}
+/** What the thread knows of the replica; the leader publishes it with what callers wait for. */
+export type ReplicaStatus = Omit<StatusReplica, 'available' | 'bufferBytes' | 'waitingJobs'>;
 
 export type FromReplicator =
   /** Those that the store has. */

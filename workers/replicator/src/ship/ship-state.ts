@@ -1,8 +1,8 @@
-import { MAX_WORST_TENANTS } from '@onewriter/protocol';
+import { MAX_WORST_TENANTS, type StatusReplicaTenant } from '@onewriter/protocol';
 import type { SegmentEntry } from '../format/entry.ts';
 import type { Verified } from '../verify/verified-tenants.ts';
 import type { FileChanges } from './file-changes.ts';
-import type { ReplicaStatus, StoredUpTo, TenantReplica } from './messages.ts';
+import type { ReplicaStatus, StoredUpTo } from './messages.ts';
 import { numbersOf, type PackItem } from './pack-item.ts';
 import type { TenantLine } from './tenant-line.ts';
 
@@ -112,7 +112,7 @@ function worstOf(
   lines: ReadonlyMap<string, TenantLine>,
   behind: ReadonlyMap<TenantLine, Lag>,
   { stored, verified, nowMs }: Pick<ShipState, 'stored' | 'verified' | 'nowMs'>,
-): readonly TenantReplica[] {
+): readonly StatusReplicaTenant[] {
   const byLag = [...behind].sort(([, one], [, other]) => one.sinceMs - other.sinceMs);
   const chosen = new Map<TenantLine, Lag | undefined>(byLag.slice(0, MAX_WORST_TENANTS));
   for (const line of lines.values()) {
@@ -120,15 +120,14 @@ function worstOf(
     if (line.gaps > 0 && !chosen.has(line)) chosen.set(line, behind.get(line));
   }
   return [...chosen].map(([{ tenant, gaps }, lag]) => {
-    const { pos = 0, commitSeq = 0, commitMs = 0, storedMs = 0 } = stored.get(tenant) ?? {};
+    const { commitSeq = 0, commitMs = 0 } = stored.get(tenant) ?? {};
     const last = verified(tenant);
     return {
-      ...{ tenant, pos, commitSeq, commitMs, storedMs, gaps },
+      ...{ tenant, commitSeq, commitAt: commitMs, gaps },
       lagCommits: lag?.commits ?? 0,
       lagBytes: lag?.bytes ?? 0,
       lagMs: lag === undefined ? 0 : Math.max(0, nowMs - lag.sinceMs),
       verifiedMs: last?.ok ? last.atMs : undefined,
-      verifiedPos: last?.ok ? last.pos : undefined,
     };
   });
 }

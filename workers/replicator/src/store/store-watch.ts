@@ -1,9 +1,9 @@
-import type { StoreStatus } from '../ship/messages.ts';
+import type { StatusReplicaStore } from '@onewriter/protocol';
 import type { ObjectStore } from './object-store.ts';
 
 /** A store that counts what it did. */
 export interface OpenStore extends ObjectStore {
-  status(): StoreStatus;
+  status(): StatusReplicaStore;
 }
 
 /** What a request costs and is billed as. */
@@ -38,11 +38,11 @@ export class StoreWatch {
     this.#failing = { sinceMs: this.#failing?.sinceMs ?? Date.now(), error };
   }
 
-  status(): StoreStatus {
+  status(): StatusReplicaStore {
     return {
       address: this.#address,
       ok: this.#failing === undefined,
-      ...(this.#failing && { failingSinceMs: this.#failing.sinceMs, error: this.#failing.error }),
+      ...(this.#failing && { failingSince: this.#failing.sinceMs, error: this.#failing.error }),
       requests: { ...this.#requests },
       bytesOut: this.#bytesOut,
       bytesIn: this.#bytesIn,

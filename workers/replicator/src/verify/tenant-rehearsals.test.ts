@@ -65,7 +65,7 @@ it('rehearses tenants that are stored and up to date, and no others', async () =
   lines.set('behind', line('chained', [{ sinceMs: 1 }] as unknown as Line['items']));
   stored.add('behind');
   const rehearsals = start();
-  expect(rehearsals.status()).toMatchObject({ oldestMs: undefined, unverified: 5, lastMs: nowMs });
+  expect(rehearsals.status()).toMatchObject({ oldestAt: null, unverified: 5, lastAt: nowMs });
   await pass(rehearsals, 5 * HOUR_MS);
   expect(done).toEqual(['a', 'b']);
   expect(rehearsals.status()).toMatchObject({ sound: 2, unsound: 0, unverified: 3, failed: [] });
@@ -73,7 +73,7 @@ it('rehearses tenants that are stored and up to date, and no others', async () =
     ok: true,
     pos: 3,
     commitSeq: 4,
-    atMs: rehearsals.status().oldestMs,
+    atMs: rehearsals.status().oldestAt,
   });
 });
 
@@ -100,7 +100,7 @@ it('does not begin again after a restart', async () => {
   await pass(before, HOUR_MS / 2);
   await before.close();
   const after = start();
-  expect(after.status()).toMatchObject({ failed: [{ tenant: 'b' }], unverified: 0, lastMs: nowMs });
+  expect(after.status()).toMatchObject({ failed: [{ tenant: 'b' }], unverified: 0, lastAt: nowMs });
   problemsOf.clear();
   await pass(after, 20 * HOUR_MS);
   expect(done).toEqual(['a', 'b', 'b']);

@@ -1,5 +1,4 @@
-import { OnewriterError } from '@onewriter/protocol';
-import type { FailedRehearsal, RehearsalStatus } from '../ship/messages.ts';
+import { OnewriterError, type StatusFailedRehearsal, type StatusRehearsals } from '@onewriter/protocol';
 import type { TenantLine } from '../ship/tenant-line.ts';
 import { type Rehearsable, Rehearsals } from './rehearsals.ts';
 import { type Verified, VerifiedTenants } from './verified-tenants.ts';
@@ -67,9 +66,9 @@ export class TenantRehearsals {
     return this.#verified.all.get(tenant);
   }
 
-  status(): RehearsalStatus {
-    let [unverified, oldestMs] = [0, undefined as number | undefined];
-    const failed: FailedRehearsal[] = [];
+  status(): StatusRehearsals {
+    let [unverified, oldestAt] = [0, null as number | null];
+    const failed: StatusFailedRehearsal[] = [];
     for (const tenant of this.#stored()) {
       const verified = this.of(tenant);
       if (verified === undefined) {
@@ -77,12 +76,12 @@ export class TenantRehearsals {
         continue;
       }
       const { ok, problems, commitSeq, atMs } = verified;
-      oldestMs = Math.min(oldestMs ?? atMs, atMs);
-      if (!ok) failed.push({ tenant, problems, commitSeq, atMs });
+      oldestAt = Math.min(oldestAt ?? atMs, atMs);
+      if (!ok) failed.push({ tenant, problems, commitSeq, at: atMs });
     }
-    failed.sort((one, other) => other.atMs - one.atMs);
+    failed.sort((one, other) => other.at - one.at);
     return {
-      ...{ lastMs: this.#lastMs, oldestMs, unverified, sound: this.#sound, unsound: this.#unsound },
+      ...{ lastAt: this.#lastMs, oldestAt, unverified, sound: this.#sound, unsound: this.#unsound },
       ...{ failedTenants: failed.length, failed: failed.slice(0, MAX_FAILED) },
     };
   }

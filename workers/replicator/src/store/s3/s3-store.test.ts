@@ -70,9 +70,9 @@ test('gives up at its deadline where the store is away or hangs, and notes since
   await expect(store.get('a', { timeoutMs: 400 })).rejects.toThrow(
     /^GET a failed after [2-9] attempts: ECONNRESET\.$/,
   );
-  const { ok, failingSinceMs } = store.status();
+  const { ok, failingSince } = store.status();
   expect(ok).toBe(false);
-  expect(failingSinceMs).toBeLessThan(Date.now());
+  expect(failingSince).toBeLessThan(Date.now());
   await s3.setFaults({});
   await store.put('a', BODY);
   expect(store.status().ok).toBe(true);
