@@ -26,7 +26,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['{shared,workers,apps}/*/src/**/*.test.ts', 'infra/**/*.test.ts'],
-          testTimeout: 15_000,
+          testTimeout: 60_000,
           // Vitest leaves a core free, which is half of a machine with two.
           maxWorkers: '100%',
         },

@@ -1,6 +1,6 @@
 /** Options of {@link waitFor}. */
 export interface WaitForOptions {
-  /** The deadline. Default: 10,000. */
+  /** The deadline. Default: 30,000, for machines that run other tests beside. */
   readonly timeoutMs?: number | undefined;
   /** Pause between two looks. Default: 20. */
   readonly intervalMs?: number | undefined;
@@ -8,7 +8,7 @@ export interface WaitForOptions {
   readonly what?: string | undefined;
 }
 
-const DEFAULTS = Object.freeze({ timeoutMs: 10_000, intervalMs: 20, what: 'the condition' });
+const DEFAULTS = Object.freeze({ timeoutMs: 30_000, intervalMs: 20, what: 'the condition' });
 
 /**
  * Looks at `condition` until it is truthy, and returns what it returned. An error it throws counts as "not yet",

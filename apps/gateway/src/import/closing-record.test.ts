@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest';
+import { startCpuClock } from '../../test-support/cpu-clock.ts';
 import { readClosingRecord } from './closing-record.ts';
 
 it('reads the record that closes an export, however many tables it names', () => {
@@ -18,7 +19,7 @@ it('reads the record that closes an export, however many tables it names', () =>
 
 it('does not parse a long line, which would take seconds', () => {
   const names = Array.from({ length: 550_000 }, (_, index) => `"k${index}":1`).join();
-  const begun = performance.now();
+  const cpuMs = startCpuClock();
   expect(readClosingRecord(`{"onewriter_export":{${names}}}`)).toBeUndefined();
-  expect(performance.now() - begun).toBeLessThan(100);
+  expect(cpuMs()).toBeLessThan(200);
 });

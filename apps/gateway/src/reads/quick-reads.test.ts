@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { parametersOf } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { startCpuClock } from '../../test-support/cpu-clock.ts';
 import { QuickReads } from './quick-reads.ts';
 import type { ReadAnswer, ReadRequest, TenantReads } from './tenant-reads.ts';
 
@@ -177,9 +178,9 @@ it('compiles nothing here that has not been explained elsewhere, once', async ()
   db.exec('CREATE VIEW v0 AS SELECT id AS a FROM t');
   for (let index = 1; index <= 14; index++)
     db.exec(`CREATE VIEW v${index} AS SELECT a + a AS a FROM v${index - 1}`);
-  const begunAt = performance.now();
+  const cpuMs = startCpuClock();
   const answer = reads.read({ tenant: 'acme', statements: [{ sql: 'SELECT a FROM v14 WHERE a = 1' }] });
-  expect(performance.now() - begunAt).toBeLessThan(50);
+  expect(cpuMs()).toBeLessThan(300);
   expect(await answer).toBe(OTHERS);
   await reads.settled();
 });

@@ -56,5 +56,4 @@ it('handles what is due within a long turn of the event loop, when checked', () 
   while (now() < until && lateMs.length === 0) alarm.check();
   expect(lateMs).toHaveLength(1);
   expect(lateMs[0]).toBeGreaterThan(20);
-  expect(lateMs[0]).toBeLessThan(75);
 });
