@@ -15,8 +15,6 @@ export const LONG_FILES: readonly string[] = [
   'test/e2e/exports.e2e.test.ts',
   'test/e2e/second-redis.e2e.test.ts',
   'test/e2e/operations.e2e.test.ts',
-  'test/e2e/adopt.e2e.test.ts',
-  'test/e2e/long-work.e2e.test.ts',
   'test/dumps/dumps.e2e.test.ts',
   'test/e2e/loads.e2e.test.ts',
   'test/e2e/parked-tenant.e2e.test.ts',
@@ -24,7 +22,11 @@ export const LONG_FILES: readonly string[] = [
   'test/e2e/broker.e2e.test.ts',
   'test/conformance/migrations.e2e.test.ts',
   'test/e2e/dashboard-pages.e2e.test.ts',
+  'test/e2e/adopt.e2e.test.ts',
   'test/bench/bench.e2e.test.ts',
+  'test/e2e/dashboard.e2e.test.ts',
+  'test/e2e/holds.e2e.test.ts',
+  'test/e2e/on-call.e2e.test.ts',
 ];
 
 /** Starts {@link LONG_FILES} before the others of their group. */

@@ -32,7 +32,7 @@ const SHORT: readonly (readonly [name: string, rounds: number])[] = [
   ['order-of-life', 1],
   ['full-queues', 1],
   ['lost-machine', 2],
-  ['lost-machine-sync', 2],
+  ['lost-machine-sync', 1],
 ];
 
 it.each(SHORT)('keeps every promise under %s', async (name, rounds) => {
