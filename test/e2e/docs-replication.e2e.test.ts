@@ -16,9 +16,11 @@ import {
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type GuideBlock, readGuideBlocks } from '../deployment/guide-blocks.ts';
 
-const PAGE = readFileSync(fileURLToPath(new URL('../../docs/replication.md', import.meta.url)), 'utf8');
+const read = (page: string) =>
+  readFileSync(fileURLToPath(new URL(`../../docs/${page}`, import.meta.url)), 'utf8');
 /** Blocks that are no commands are for the SDK. */
-const COMMANDS = PAGE.replace(/^```js\n[\s\S]*?^```$/gm, '');
+const commandsOf = (page: string) => read(page).replace(/^```js\n[\s\S]*?^```$/gm, '');
+const PAGES = ['replication.md', 'hibernate.md'];
 
 let folder: TemporaryDirectory;
 let stack: Stack;
@@ -42,8 +44,8 @@ afterAll(async () => {
   await folder?.remove();
 });
 
-describe('docs/replication.md', () => {
-  const running = readGuideBlocks(COMMANDS)
+describe.each(PAGES)('docs/%s', page => {
+  const running = readGuideBlocks(commandsOf(page))
     .filter(({ runs }) => runs)
     .map(block => [`${block.section}, line ${block.line}`, block] as [string, GuideBlock]);
 
@@ -65,9 +67,9 @@ describe('docs/replication.md', () => {
     const { code } = await shell.exited;
     expect(code, shell.logs()).toBe(block.exit);
   });
+});
 
-  it('makes a new machine out of the replica', () => {
-    for (const tenant of ['acme', 'acme-look', 'acme-test'])
-      expect(existsSync(tenantFile(inFolder('new'), tenant, 'tenant.db'))).toBe(true);
-  });
+it('makes a new machine out of the replica', () => {
+  for (const tenant of ['acme', 'acme-look', 'acme-test'])
+    expect(existsSync(tenantFile(inFolder('new'), tenant, 'tenant.db'))).toBe(true);
 });

@@ -33,6 +33,7 @@ const SHORT: readonly (readonly [name: string, rounds: number])[] = [
   ['full-queues', 1],
   ['lost-machine', 2],
   ['lost-machine-sync', 1],
+  ['hibernation', 3],
 ];
 
 it.each(SHORT)('keeps every promise under %s', async (name, rounds) => {

@@ -5,6 +5,7 @@ import { printError, printErrorAsJson } from './print-error.ts';
 import { addDataCommands } from './program/add-data-commands.ts';
 import { addDeadLetterCommands } from './program/add-dead-letter-commands.ts';
 import { addHealthCommands } from './program/add-health-commands.ts';
+import { addHibernateCommands } from './program/add-hibernate-commands.ts';
 import { addMoveCommands } from './program/add-move-commands.ts';
 import { addOperationsCommands } from './program/add-operations-commands.ts';
 import { addReplicaCommands } from './program/add-replica-commands.ts';
@@ -98,6 +99,7 @@ export function createProgram(setExitCode: (code: number) => void): Command {
   addDataCommands(program, context);
   addSafetyCommands(program, context);
   addReplicaCommands(program, context);
+  addHibernateCommands(program, context);
   addMoveCommands(program, context);
   addOperationsCommands(program, context);
   addDeadLetterCommands(program, context);

@@ -49,6 +49,7 @@ import { QuickReads } from './reads/quick-reads.ts';
 import { readMetrics } from './reads/read-metrics.ts';
 import { ReadProcesses } from './reads/read-processes.ts';
 import { createReadSteps } from './reads/read-steps.ts';
+import { WakingReads, wakingSteps } from './reads/waking-reads.ts';
 import { createGatewayReplica } from './replica/gateway-replica.ts';
 import { MAX_POINT_FILES } from './replica/point-files.ts';
 import { createAuditLog } from './security/audit-log.ts';
@@ -108,7 +109,10 @@ await startProcess('gateway', async (config, log) => {
     maxProcesses: config.readProcesses,
   });
   const quick = new QuickReads(places, readProcesses, openFiles.quick);
-  const reads = route === 'file' ? quick : new OwnerTenantReads(onewriter, config.readTimeoutMs);
+  const reads =
+    route === 'file'
+      ? new WakingReads(quick, onewriter)
+      : new OwnerTenantReads(onewriter, config.readTimeoutMs);
   const files = new TenantFiles(config.dataDir, config.dbFile, createRetireFile(config.busyTimeoutMs, log));
   const catalogue = new TenantCatalogue(redis, config.group, files);
   const place = createTenantPlacement(redis, config.group, files);
@@ -157,7 +161,7 @@ await startProcess('gateway', async (config, log) => {
     onewriter,
     reads:
       route === 'file'
-        ? createReadSteps(readProcesses)
+        ? wakingSteps(createReadSteps(readProcesses), onewriter)
         : new OwnerReadSteps(onewriter, createReadSteps(readProcesses), config.readTimeoutMs),
     readNow: (tenant, statement) => (route === 'file' ? quick.readNow(tenant, statement) : undefined),
     assertNotPaused: (tenant, timeoutMs) => pauses.assertNotPaused(tenant, timeoutMs),

@@ -11,7 +11,8 @@ import {
   writeSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { DATABASE_COMPANIONS, findDatabaseFile, flushPath, incarnationOf } from './database-file.ts';
+import { DATABASE_COMPANIONS, findDatabaseFile, incarnationOf } from './database-file.ts';
+import { flushPath } from './flush-path.ts';
 import { endDatabase, hasSchema, type OpenRetired, retireDatabase } from './retire-database.ts';
 
 /*

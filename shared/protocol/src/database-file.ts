@@ -15,6 +15,8 @@ import {
   utimesSync,
 } from 'node:fs';
 import { basename, dirname, join, parse } from 'node:path';
+import { flushPath } from './flush-path.ts';
+import { forgetHibernated, hibernatedError, isHibernated } from './hibernated.ts';
 import { formerTenantMark, knownTenantMark, logNotePath, tenantFile, tenantsDir } from './names.ts';
 import { OnewriterError } from './onewriter-error.ts';
 import { TENANT_ID_PATTERN } from './tenant-id.ts';
@@ -251,13 +253,16 @@ export function listKnownDatabases(dataDir: string): string[] {
 export function forgetKnownDatabase(dataDir: string, tenant: string): void {
   rmSync(knownTenantMark(dataDir, tenant), { force: true });
   rmSync(logNotePath(dataDir, tenant), { force: true });
+  forgetHibernated(dataDir, tenant);
 }
 
 /**
  * Checks that a new database may be made at a path where there is none.
- * @throws OnewriterError TENANT_UNAVAILABLE where a broker has written to one there, and it was not deleted by Onewriter
+ * @throws OnewriterError TENANT_WAKING for a hibernated tenant; TENANT_UNAVAILABLE where a broker has written to one there, and it was
+ * not deleted by Onewriter
  */
 export function assertMayMakeDatabase(dataDir: string, tenant: string, path: string): void {
+  if (isHibernated(dataDir, tenant)) throw hibernatedError(tenant);
   if (!isKnownDatabase(dataDir, tenant)) return;
   throw new OnewriterError(
     'TENANT_UNAVAILABLE',
@@ -274,16 +279,6 @@ export function assertMayMakeDatabase(dataDir: string, tenant: string, path: str
 
 /** `details.reason` of {@link assertMayMakeDatabase}. */
 export const DATABASE_GONE = 'database is gone';
-
-/** Flushes the names in a folder, or a file that SQLite does not have open in this process. */
-export function flushPath(path: string): void {
-  const descriptor = openSync(path, 'r');
-  try {
-    fsyncSync(descriptor);
-  } finally {
-    closeSync(descriptor);
-  }
-}
 
 function makeEmpty(path: string): boolean {
   let descriptor: number;

@@ -159,6 +159,11 @@ export const ERROR_CODES = {
     retryable: false,
     meaning: 'This destroys something and needs a confirmation; the message says which.',
   },
+  TENANT_WAKING: {
+    status: 503,
+    retryable: true,
+    meaning: 'The tenant was hibernated, and its file is on its way from the replica.',
+  },
   TENANT_PAUSED: { status: 503, retryable: true, meaning: 'The tenant is paused.' },
   TENANT_UNAVAILABLE: {
     status: 503,

@@ -206,6 +206,11 @@ export function logNotePath(dataDir: string, tenant: string): string {
   return `${dataDir}/logs/${assertTenantId(tenant)}`;
 }
 
+/** `<dataDir>/hibernated/<tenant>`: a HibernatedNote, as JSON. @throws OnewriterError INVALID_TENANT */
+export function hibernatedNotePath(dataDir: string, tenant: string): string {
+  return `${dataDir}/hibernated/${assertTenantId(tenant)}`;
+}
+
 /** `<dataDir>/former/<tenant>`: an empty file that says that the tenant had a database before. @throws OnewriterError INVALID_TENANT */
 export function formerTenantMark(dataDir: string, tenant: string): string {
   return `${dataDir}/former/${assertTenantId(tenant)}`;

@@ -1,6 +1,6 @@
 import { copyFileSync, renameSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { flushPath } from './database-file.ts';
+import { flushPath } from './flush-path.ts';
 
 /*
  * Processes that have a database open keep reading it after it is moved away or replaced: SQLite looks at the path once.

@@ -307,6 +307,22 @@ export const configSchema = z.object({
   replicaRehearsals: flag(true).describe(
     'Whether each tenant is restored beside its file once a day, checked, and compared.',
   ),
+  hibernateAfterMs: z.coerce
+    .number()
+    .int()
+    .min(60_000)
+    .optional()
+    .describe(
+      'A tenant that is not used for so long lies in the replica only, until it is used; none: all stay here.',
+    ),
+  diskBudget: z.coerce
+    .number()
+    .int()
+    .min(1024 * 1024)
+    .optional()
+    .describe(
+      'Bytes of all tenants’ files here: beyond, those that were not used for the longest lie in the replica only.',
+    ),
   trashRetentionMs: ms(7 * 24 * 60 * 60_000).describe("A deleted tenant's folder is kept this long."),
 });
 

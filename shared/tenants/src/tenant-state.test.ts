@@ -18,7 +18,10 @@ const PERSON = holder('pause', null);
 const OFFENDER = holder('repeat-offender', null);
 const program = (name: string) => holder(name, '2026-11-21T00:00:30.000Z');
 
-const QUIET: TenantFacts = { hasFile: true, holders: [], isReleased: false, isParked: false };
+const QUIET: TenantFacts = {
+  ...{ hasFile: true, isHibernated: false, hasWork: false, holders: [], isReleased: false, isParked: false },
+};
+const AWAY = { hasFile: false, isHibernated: true };
 
 describe('the state of a tenant', () => {
   const cases: readonly (readonly [state: TenantState, what: string, facts: Partial<TenantFacts>])[] = [
@@ -34,6 +37,10 @@ describe('the state of a tenant', () => {
     ['restoring', 'whose file a restore replaces', { holders: [program('restore')], isReleased: true }],
     ['restoring', 'paused meanwhile', { holders: [PERSON, program('restore')], isReleased: true }],
     ['deleting', 'that is deleted', { holders: [program('delete')], isReleased: true }],
+    ['hibernated', 'whose file lies in the replica', AWAY],
+    ['waking', 'whose file something waits for', { ...AWAY, hasWork: true }],
+    ['parked', 'whose file does not come', { ...AWAY, hasWork: true, isParked: true }],
+    ['hibernating', 'whose file is taken away', { holders: [program('hibernate')], isReleased: true }],
     ['new', 'that is created', { hasFile: false, holders: [program('create')] }],
     [
       'paused',

@@ -10,6 +10,7 @@ import { failover, handover } from './failover.ts';
 import { failpoint } from './failpoint.ts';
 import { fullQueues } from './full-queues.ts';
 import { heldFile } from './held-file.ts';
+import { hibernation } from './hibernation.ts';
 import { imports } from './imports.ts';
 import { incarnations } from './incarnations.ts';
 import { killBroker } from './kill-broker.ts';
@@ -88,6 +89,7 @@ const ALL: readonly Fault[] = [
   fullQueues,
   lostMachineAsync,
   lostMachineSync,
+  hibernation,
 ];
 
 /** All faults, by name. */

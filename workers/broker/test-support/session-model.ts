@@ -207,6 +207,12 @@ export function createModelServices(random: () => number, bugs: unknown[]) {
       },
     },
     readShare: new ReadShare(),
+    waker: {
+      size: 0,
+      wake: async (_tenant: string): Promise<unknown> => undefined,
+      stop: async () => {},
+      close: async () => {},
+    },
     deadLetters: { add: async () => {} },
     poisoned: {
       of: () => undefined,

@@ -6,6 +6,7 @@ import {
   DATABASE_COMPANIONS,
   findDatabaseFile,
   incarnationOf,
+  isHibernated,
   isKnownDatabase,
   isOnewriterError,
   listKnownDatabases,
@@ -77,7 +78,7 @@ export function findInFolder(target: Target, tenant: string): Finding[] {
   const former = others.filter(name => incarnationOf(dbFile, withoutSuffix(name)) !== undefined);
   const staged = others.filter(name => name.startsWith(`${dbFile}.restoring-`) && !isCompanion(name));
   const replaced = others.filter(name => name.startsWith(`${dbFile}.replaced-`) && !isCompanion(name)).sort();
-  if (!names.has(dbFile)) {
+  if (!names.has(dbFile) && !isHibernated(target.dataDir, tenant)) {
     const log = names.has(`${dbFile}-wal`);
     if (replaced.length > 0) {
       const last = replaced.at(-1)!;

@@ -69,7 +69,8 @@ export function tenantListPage({ search, page, number, facts, now, problem }: Te
 /** A tenant's state in a word. */
 export function tenantState({ holders, isReleased, parked, waitingJobs }: QueueFacts): Html {
   // The dashboard does not see files: one that waits for its first write looks like an active one.
-  const state = stateOf({ hasFile: true, holders, isReleased, isParked: parked !== null });
+  const facts = { hasFile: true, isHibernated: false, hasWork: false, isParked: parked !== null };
+  const state = stateOf({ ...facts, holders, isReleased });
   if (holders.length > 0) return chip(waitingJobs > 0 ? 'warning' : 'info', nameHold(holders));
   return state === 'parked' ? chip('critical', state) : chip('good', state);
 }

@@ -42,6 +42,8 @@ const MAX_JUDGING = 4;
 /** A busy process takes long to answer, whatever the statement: it is explained again up to this often. */
 const MAX_TRIES = 5;
 const CHECK_FILE_EVERY_MS = 1_000;
+/** A file that was not read for so long is closed. */
+const CLOSE_AFTER_MS = 60_000;
 const MAX_SQL_LENGTH = 2_000;
 const SELECT = /^\s*SELECT\s/i;
 /**
@@ -141,6 +143,7 @@ export class QuickReads implements TenantReads {
   readonly #readers = new Map<string, QuickReader>();
   /** Reads that were run here, and those that were handed on. */
   readonly counts = { quick: 0, other: 0 };
+  readonly #looks: NodeJS.Timeout;
   /** One for each tenant, so that none keeps others from it. */
   readonly #judging = new Map<string, Promise<void>>();
 
@@ -150,6 +153,7 @@ export class QuickReads implements TenantReads {
     // Waiting for a lock would block the event loop: the read processes can wait.
     this.#files = { ...files, busyTimeoutMs: 0 };
     this.#others = others;
+    this.#looks = setInterval(() => this.#closeUnused(), CLOSE_AFTER_MS).unref();
   }
 
   get openFiles(): number {
@@ -194,7 +198,14 @@ export class QuickReads implements TenantReads {
 
   /** Closes the files that are open here. Idempotent. */
   close(): void {
+    clearInterval(this.#looks);
     for (const tenant of [...this.#readers.keys()]) this.#close(tenant);
+  }
+
+  #closeUnused(): void {
+    const before = performance.now() - CLOSE_AFTER_MS;
+    // The least recently used come first, and are looked at once a second while they are used.
+    for (const [tenant, { checkedAt }] of this.#readers) if (checkedAt <= before) this.#close(tenant);
   }
 
   /** Undefined where it is not quick, or fails: the read process that runs it next has the right error. */

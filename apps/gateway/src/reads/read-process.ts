@@ -39,17 +39,21 @@ const MAX_TEXT_FACTOR = 2;
 /** What a row and a value cost beside a text or blob. */
 const ROW_BYTES = 16;
 const VALUE_BYTES = 12;
+const CLOSE_UNUSED_EVERY_MS = 60_000;
 
 const settings = JSON.parse(process.argv[2]!) as ReadProcessSettings;
 /** The least recently used first. */
 const readers = new Map<string, TenantReader>();
 /** Readers with a kept transaction, by its name. The gateway bounds them. */
 const kept = new Map<string, { readonly reader: TenantReader; commitSeq: number | undefined }>();
+/** Tenants that were read since the last look; files of others are closed. */
+const used = new Set<string>();
 /** Fires when a stream was acknowledged or cancelled. */
 const signals = new EventEmitter();
 let acknowledged = 0;
 let cancelled = false;
 
+setInterval(closeUnused, CLOSE_UNUSED_EVERY_MS).unref();
 process.on('disconnect', () => process.exit(0));
 process.on('message', (message: ToReadProcess) => {
   switch (message.type) {
@@ -385,6 +389,7 @@ function beginOnCurrent(tenant: string): TenantReader {
 }
 
 function readerOf(tenant: string, emptyIfMissing = false): TenantReader {
+  used.add(tenant);
   const known = readers.get(tenant);
   readers.delete(tenant);
   if (known !== undefined && !known.isStale(settings, tenant)) {
@@ -409,6 +414,11 @@ function openWithRoom(tenant: string, emptyIfMissing: boolean): TenantReader {
       forget(oldest);
     }
   }
+}
+
+function closeUnused(): void {
+  for (const [tenant, { db }] of readers) if (!used.has(tenant) && !db.inTransaction) forget(tenant);
+  used.clear();
 }
 
 function forget(tenant: string): void {

@@ -80,8 +80,8 @@ export function createTenantDeletion(options: TenantDeletionOptions): TenantDele
   }
 
   return async (tenant, discardQueued, who) => {
-    const [{ size, isGone, trouble }] = (await files.look([tenant])) as [FolderLook];
-    if (size === undefined && !isGone) {
+    const [{ size, hibernated, isGone, trouble }] = (await files.look([tenant])) as [FolderLook];
+    if (size === undefined && hibernated === undefined && !isGone) {
       if (trouble !== undefined) throw new OnewriterError('TENANT_UNAVAILABLE', trouble, { tenant });
       throw new OnewriterError('TENANT_NOT_FOUND', `There is no database of tenant ${tenant}.`, { tenant });
     }
@@ -95,7 +95,7 @@ export function createTenantDeletion(options: TenantDeletionOptions): TenantDele
       }
       await held.assertHeld();
       // As it was before: the broker forgets a file that is gone when it lets go of it.
-      const entry = await files.moveToTrash(tenant, retentionMs, isGone);
+      const entry = await files.moveToTrash(tenant, retentionMs, isGone || hibernated !== undefined);
       onMoved(tenant);
       await clearQueue(tenant, discardQueued);
       return entry;

@@ -8,6 +8,7 @@ import {
   findLackOfRoom,
   forgetKnownDatabase,
   hadDatabase,
+  isHibernated,
   isLackOfRoom,
   isOnewriterError,
   linkNewDatabase,
@@ -75,6 +76,8 @@ export class TenantFiles extends TenantFolders {
    */
   async create(tenant: string): Promise<boolean> {
     const path = this.#path(tenant);
+    // It is there, elsewhere.
+    if (isHibernated(this.#dataDir, tenant)) return false;
     return this.#inFolder(tenant, async () => {
       this.#assertNotGone(tenant, path);
       if (!createDatabaseFile(path, hadDatabase(this.#dataDir, tenant))) return false;

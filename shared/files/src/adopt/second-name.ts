@@ -13,6 +13,7 @@ import {
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import {
+  assertNotHibernated,
   DATABASE_COMPANIONS,
   findDatabaseFile,
   flushPath,
@@ -71,7 +72,7 @@ export function giveSecondName(
   makeFolder(place, folder, warnings);
   let path: string;
   try {
-    assertFree(tenant, file);
+    assertFree(place.dataDir, tenant, file);
     path = findUnnamed(file, source) ?? linkTo(place, tenant, source, file);
   } catch (error) {
     if (!hadFolder) removeIfEmpty(folder);
@@ -118,7 +119,8 @@ function makeFolder({ dataDir }: DataPlace, folder: string, warnings: string[]):
 }
 
 /** @throws OnewriterError TENANT_BUSY, TENANT_UNAVAILABLE */
-function assertFree(tenant: string, file: string): void {
+function assertFree(dataDir: string, tenant: string, file: string): void {
+  assertNotHibernated(dataDir, tenant);
   if (findDatabaseFile(file) !== undefined) throw taken(tenant, file);
   for (const suffix of DATABASE_COMPANIONS) {
     if (!existsSync(file + suffix)) continue;

@@ -1,4 +1,5 @@
 import {
+  assertNotHibernated,
   fileInUse,
   findDatabaseFile,
   isOnewriterError,
@@ -20,6 +21,7 @@ export function openTenant(place: DataPlace, tenant: string): Database.Database 
   const path = tenantFile(place.dataDir, tenant, place.dbFile);
   const file = findDatabaseFile(path);
   if (file === undefined) {
+    assertNotHibernated(place.dataDir, tenant);
     throw new OnewriterError('TENANT_NOT_FOUND', `Tenant ${tenant} has no file ${path}.`, { tenant });
   }
   try {

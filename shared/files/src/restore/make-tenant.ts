@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { OnewriterError, tenantFile } from '@onewriter/protocol';
+import { assertNotHibernated, OnewriterError, tenantFile } from '@onewriter/protocol';
 import { withHeldTenant } from '@onewriter/tenants';
 import type { Redis } from 'ioredis';
 import { removeDatabase } from '../copy/copy-database.ts';
@@ -45,6 +45,7 @@ export async function makeTenant(
   make: (draft: string) => Promise<StagedFile>,
 ): Promise<MadeTenant> {
   const file = resolve(tenantFile(place.dataDir, tenant, place.dbFile));
+  assertNotHibernated(place.dataDir, tenant);
   if (existsSync(file)) throw new OnewriterError('TENANT_BUSY', `Tenant ${tenant} has a file.`, { tenant });
   removeLostDrafts(file);
   const draft = newDraft(place.dataDir, file);

@@ -1,6 +1,8 @@
 import { existsSync, linkSync, rmSync, unlinkSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import {
+  assertNotHibernated,
+  forgetHibernated,
   hadDatabase,
   linkNewDatabase,
   newDatabaseName,
@@ -17,12 +19,18 @@ import { swapFile } from './swap-file.ts';
  * @param fresh beside it; it is gone afterwards
  * @throws OnewriterError TENANT_BUSY where another process made one meanwhile; Error of the file system
  */
-export function linkNewFile(
-  { dataDir, busyTimeoutMs }: DataPlace,
-  tenant: string,
-  fresh: string,
-  file: string,
-): void {
+export function linkNewFile(place: DataPlace, tenant: string, fresh: string, file: string): void {
+  assertNotHibernated(place.dataDir, tenant);
+  linkFile(place, tenant, fresh, file);
+}
+
+/** The same with the file of a hibernated tenant, which counts from here on. @throws as {@link linkNewFile} */
+export function linkWokenFile(place: DataPlace, tenant: string, fresh: string, file: string): void {
+  linkFile(place, tenant, fresh, file);
+  forgetHibernated(place.dataDir, tenant);
+}
+
+function linkFile({ dataDir, busyTimeoutMs }: DataPlace, tenant: string, fresh: string, file: string): void {
   settleDatabaseChange(file, opensRetired(busyTimeoutMs));
   try {
     // Unlike a rename neither takes the place of a file that came meanwhile.

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { OnewriterError, tenantFile } from '@onewriter/protocol';
+import { assertNotHibernated, OnewriterError, tenantFile } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
 import type { DataPlace } from '../data-place.ts';
 import type { JobLimits } from '../processes/job-limits.ts';
@@ -65,6 +65,7 @@ export interface RestoreReport {
 export async function restoreTenant(place: DataPlace, request: RestoreRequest): Promise<RestoreReport> {
   const { tenant, replace, backup } = request;
   const file = resolve(tenantFile(place.dataDir, tenant, place.dbFile));
+  assertNotHibernated(place.dataDir, tenant);
   const isThere = existsSync(file);
   if (isThere && !replace) {
     throw new OnewriterError(

@@ -36,9 +36,9 @@ it.each([
   else expect(said).toEqual([expect.stringMatching(`does not exist here: reading through the ${route}`)]);
 });
 
-it('reads files that are here, and through others what cannot be opened, unless files are asked for', () => {
+it('reads files that are here; all may ask the owner to bring a hibernated one back', () => {
   const dataDir = localFolder();
   expect(choose({ dataDir })).toEqual({ route: 'file', mayAskOwner: true, said: [] });
-  expect(choose({ dataDir, ...GATEWAY })).toMatchObject({ route: 'file', mayAskOwner: false });
-  expect(choose({ dataDir, reads: 'file' })).toMatchObject({ route: 'file', mayAskOwner: false });
+  expect(choose({ dataDir, ...GATEWAY })).toMatchObject({ route: 'file', mayAskOwner: true });
+  expect(choose({ dataDir, reads: 'file' })).toMatchObject({ route: 'file', mayAskOwner: true });
 });

@@ -6,11 +6,12 @@ import { FileReads } from './file-reads.ts';
 import { GatewayReads } from './gateway-reads.ts';
 import { OwnerReads } from './owner-reads.ts';
 import type { Reads } from './reads.ts';
+import { Waking } from './waking.ts';
 
 /** How a client reads. */
 export interface ChosenReads {
   readonly reads: Reads & LedgerReader;
-  /** Set where some reads may go through the queue. */
+  /** Set where some reads may go through the queue, if only to bring a hibernated tenant back. */
   readonly owner: OwnerReads | undefined;
 }
 
@@ -57,7 +58,12 @@ function openFiles(options: ResolvedOptions): ChosenReads {
   assertSqliteOpens(() => new Database(':memory:'));
   const { dataDir, reads } = options;
   const fallback: Partial<ChosenReads> = reads === 'file' ? {} : throughOthers(options);
-  return { reads: new FileReads({ ...options, dataDir: dataDir! }, fallback.reads), owner: fallback.owner };
+  const owner = fallback.owner ?? openOwner(options);
+  // Any job has its owner bring the file of a hibernated tenant back.
+  const waking = new Waking(async (tenant, wait) => {
+    await owner.get({ tenant, sql: 'SELECT 1', params: [], options: wait });
+  });
+  return { reads: new FileReads({ ...options, dataDir: dataDir!, waking }, fallback.reads), owner };
 }
 
 function through(owner: OwnerReads): ChosenReads {

@@ -13,7 +13,7 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { newDatabaseName, realDatabasePath, withReservedNames } from '@onewriter/protocol';
+import { newDatabaseName, noteHibernated, realDatabasePath, withReservedNames } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { LedgerReader } from '../settle/ledger.ts';
@@ -21,6 +21,7 @@ import type { SqlRow } from '../types.ts';
 import type { BoundParameters } from '../write/parameters.ts';
 import { FileReads, type FileReadsOptions } from './file-reads.ts';
 import type { Reads } from './reads.ts';
+import { Waking } from './waking.ts';
 
 let dataDir: string;
 let reads: FileReads;
@@ -32,6 +33,7 @@ const OPTIONS = {
   maxResultRows: 1_000,
   busyTimeoutMs: 300,
   maxSnapshotLogBytes: 256 * 1024 * 1024,
+  waking: new Waking(async () => {}),
 };
 const SILENT = { warn: () => {}, error: () => {} };
 
@@ -520,6 +522,27 @@ describe('FileReads', () => {
     expect(await both.look('acme', 'w-1', [0])).toEqual({ kind: 'absent' });
     expect(warnings).toHaveLength(1);
     both.close();
+  });
+
+  it('brings the file of a hibernated tenant back, for each kind of read', async () => {
+    const woken: string[] = [];
+    const wake = async (tenant: string) => {
+      woken.push(tenant);
+      createTenant(tenant).exec('INSERT INTO t VALUES (1, 2)');
+    };
+    const waking = open({ waking: new Waking(wake) });
+    for (const tenant of ['a', 'b', 'c', 'd', 'e'])
+      noteHibernated(dataDir, tenant, { commitSeq: 1, bytes: 1, since: '', who: '' });
+    const sql = 'SELECT v FROM t';
+    expect(await waking.get(request('a', sql))).toEqual({ v: 2 });
+    expect(await waking.all(request('b', sql))).toEqual([{ v: 2 }]);
+    expect(await waking.allArrays(request('c', sql))).toMatchObject({ rows: [[2]] });
+    expect(await collect(waking.iterate(request('d', sql)))).toEqual([{ v: 2 }]);
+    // Not known yet: asked again later, and by then it is here.
+    expect(waking.lookNow('e', 'w-1')).toBeUndefined();
+    expect(await waking.look('e', 'w-1', [0])).toEqual({ kind: 'absent' });
+    expect(woken).toEqual(['a', 'b', 'c', 'd', 'e']);
+    waking.close();
   });
 
   it('reads the ledger at once, and distinguishes absent from unreadable', async () => {

@@ -25,6 +25,7 @@ import { isAnswerOfReplaced, MAX_REOPENS, ReadPool } from './read-pool.ts';
 import { FileReplaced, type Reader } from './reader.ts';
 import type { ReadRequest, Reads, RowsWithColumns } from './reads.ts';
 import { isBusy, isUnreachable, toReadError } from './sqlite-errors.ts';
+import type { Waking } from './waking.ts';
 
 /** Settings of {@link FileReads}. */
 export interface FileReadsOptions {
@@ -35,6 +36,7 @@ export interface FileReadsOptions {
   readonly maxSnapshotLogBytes: number;
   readonly busyTimeoutMs: number;
   readonly logger: SdkLogger;
+  readonly waking: Waking;
 }
 
 /** Rows that iterate() hands out before it lets other work of the process run. */
@@ -230,6 +232,7 @@ export class FileReads implements Reads, LedgerReader {
       }
     }
     if (isBusy(failure)) return this.#retryBusy(failure, request, read);
+    if (this.#options.waking.isCause(failure)) return this.#wake(request, read);
     if (this.#canFallBack(failure)) return fallback(this.#fallback!);
     throw toReadError(failure, request.tenant);
   }
@@ -239,7 +242,16 @@ export class FileReads implements Reads, LedgerReader {
       return read();
     } catch (error) {
       if (isBusy(error)) return this.#retryBusy(error, request, read);
+      if (this.#options.waking.isCause(error)) return this.#wake(request, read);
       throw error;
+    }
+  }
+
+  async #wake<T>({ tenant, options }: ReadRequest, read: () => T): Promise<T> {
+    try {
+      return await this.#options.waking.until(tenant, options, () => this.#pool.current(tenant, read));
+    } catch (error) {
+      throw toReadError(error, tenant);
     }
   }
 

@@ -25,6 +25,8 @@ const LOWER_BOUND_MS = 60_000;
  * deletion need no such check, they end the file with a tombstone; this is for a file that was moved by hand.
  */
 const CHECK_EVERY_TURNS = 64;
+/** What was not used between two looks is closed: a hibernated tenant's file must not stay open, nor a descriptor for nothing. */
+const CLOSE_UNUSED_EVERY_MS = 60_000;
 /** A tenant that is replaced all the time is not followed for ever. */
 export const MAX_REOPENS = 20;
 
@@ -49,8 +51,13 @@ export class ReadPool {
     this.#turn++;
   };
 
+  /** The clock at the last look. */
+  #lookedAt = 0;
+  readonly #looks: NodeJS.Timeout;
+
   constructor(options: ReadPoolOptions) {
     this.#options = options;
+    this.#looks = setInterval(() => this.#closeUnused(), CLOSE_UNUSED_EVERY_MS).unref();
   }
 
   /** Connections that are open. */
@@ -116,6 +123,7 @@ export class ReadPool {
   /** Closes all, also those that are leased. Idempotent. */
   close(): void {
     this.#closed = true;
+    clearInterval(this.#looks);
     for (const reader of [...this.#shared.values(), ...this.#leased]) reader.close();
     this.#shared.clear();
     this.#leased.clear();
@@ -204,6 +212,11 @@ export class ReadPool {
       this.#shared.delete(tenant);
       this.#shared.set(tenant, reader);
     }
+  }
+
+  #closeUnused(): void {
+    for (const [tenant, { usedAt }] of this.#shared) if (usedAt <= this.#lookedAt) this.drop(tenant);
+    this.#lookedAt = this.#clock;
   }
 
   #shareCache(opened: Reader): void {

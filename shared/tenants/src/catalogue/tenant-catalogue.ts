@@ -1,18 +1,27 @@
 import type { Redis } from 'ioredis';
 import { stateOf, type TenantState } from '../tenant-state.ts';
 import { type QueueFacts, readKnownTenants, readQueueFacts } from './tenant-facts.ts';
-import type { TenantFolders, TenantSize } from './tenant-folders.ts';
+import type { Hibernated, TenantFolders, TenantSize } from './tenant-folders.ts';
 
 /** What the file system and Redis know of a tenant. */
 export interface CatalogueEntry extends QueueFacts {
   readonly state: TenantState;
   /** Undefined where there is no file. */
   readonly size: TenantSize | undefined;
+  /** Set where its file lies in the replica. */
+  readonly hibernated: Hibernated | undefined;
 }
 
 /** Whether the file system or Redis know it: a folder without a file that Redis does not know is no tenant. */
-export function isTenant({ size, parked, lastActivity, waitingJobs, activeJobs }: CatalogueEntry): boolean {
-  const isKnown = size !== undefined || parked !== null || lastActivity !== null;
+export function isTenant({
+  size,
+  hibernated,
+  parked,
+  lastActivity,
+  waitingJobs,
+  activeJobs,
+}: CatalogueEntry): boolean {
+  const isKnown = size !== undefined || hibernated !== undefined || parked !== null || lastActivity !== null;
   return isKnown || waitingJobs + activeJobs > 0;
 }
 
@@ -50,14 +59,19 @@ export class TenantCatalogue {
       readQueueFacts(this.#redis, this.#group, tenants),
     ]);
     return facts.map((one, index) => {
-      const { size, trouble } = looks[index]!;
+      const { size, hibernated, trouble } = looks[index]!;
       const { holders, isReleased } = one;
       // Its next write would find the same.
       const parked =
         one.parked ??
         (trouble === undefined ? null : { code: 'TENANT_UNAVAILABLE', message: trouble, since: '' });
-      const state = stateOf({ hasFile: size !== undefined, holders, isReleased, isParked: parked !== null });
-      return { ...one, parked, size, state };
+      const state = stateOf({
+        hasFile: size !== undefined,
+        isHibernated: hibernated !== undefined,
+        hasWork: one.waitingJobs + one.activeJobs > 0,
+        ...{ holders, isReleased, isParked: parked !== null },
+      });
+      return { ...one, parked, size, hibernated, state };
     });
   }
 

@@ -1,8 +1,11 @@
 import { readdir, stat } from 'node:fs/promises';
 import {
+  type HibernatedNote,
   isKnownDatabase,
   isOnewriterError,
+  listHibernated,
   orDenied,
+  readHibernated,
   realDatabasePath,
   TENANT_ID_PATTERN,
   tenantFile,
@@ -16,10 +19,15 @@ export interface TenantSize {
   readonly walBytes: number;
 }
 
+/** A tenant whose file lies in the replica. */
+export type Hibernated = Pick<HibernatedNote, 'bytes' | 'since' | 'commitSeq'>;
+
 /** What lies in a tenant's place. */
 export interface FolderLook {
   /** Undefined where there is no database file, or it cannot be seen. */
   readonly size: TenantSize | undefined;
+  /** Where its file lies in the replica: its size, and since when. */
+  readonly hibernated: Hibernated | undefined;
   /** A broker wrote to a database there, which is gone. */
   readonly isGone: boolean;
   /** Why it cannot be used: it is gone, or cannot be seen. */
@@ -42,7 +50,7 @@ export class TenantFolders {
     this.#dbFile = dbFile;
   }
 
-  /** All folders that may be a tenant's, by name. None where there is no data directory. @throws Error of the file system */
+  /** Tenants that have a folder, or are hibernated, by name. None where there is no data directory. @throws Error of the file system */
   async names(): Promise<string[]> {
     const folders = await readdir(tenantsDir(this.#dataDir), { withFileTypes: true }).catch(
       (error: NodeJS.ErrnoException) => {
@@ -50,10 +58,10 @@ export class TenantFolders {
         throw error;
       },
     );
-    return folders
+    const present = folders
       .filter(folder => folder.isDirectory() && TENANT_ID_PATTERN.test(folder.name))
-      .map(({ name }) => name)
-      .sort();
+      .map(({ name }) => name);
+    return [...new Set([...present, ...listHibernated(this.#dataDir)])].sort();
   }
 
   /** Names of tenants that have a database file, or one that cannot be seen, sorted. @throws Error of the file system */
@@ -86,13 +94,18 @@ export class TenantFolders {
   async #look(tenant: string): Promise<FolderLook> {
     try {
       const size = await this.size(tenant);
+      const note = size === undefined ? readHibernated(this.#dataDir, tenant) : undefined;
+      if (note !== undefined) {
+        const { bytes, since, commitSeq } = note;
+        return { size, hibernated: { bytes, since, commitSeq }, isGone: false, trouble: undefined };
+      }
       const isGone = size === undefined && isKnownDatabase(this.#dataDir, tenant);
       const trouble = isGone ? 'Its database is gone: put it back, or restore a backup.' : undefined;
-      return { size, isGone, trouble };
+      return { size, hibernated: undefined, isGone, trouble };
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
       if (code === undefined && !isOnewriterError(error)) throw error;
-      return { size: undefined, isGone: false, trouble: message };
+      return { size: undefined, hibernated: undefined, isGone: false, trouble: message };
     }
   }
 }

@@ -12,6 +12,7 @@ export type HolderName =
   | 'restore'
   | 'adopt'
   | 'release'
+  | 'hibernate'
   | typeof REPEAT_OFFENDER;
 
 /** Name and id of the hold on a tenant whose writes caused the broker to be replaced too often (ADR 0043). */

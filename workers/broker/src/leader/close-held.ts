@@ -24,6 +24,7 @@ export async function closeHeldTenant(
     if (phase.isEnding) await new Promise<never>(() => {}); // the end of the process hands its jobs over
     sessions.forget(session);
   }
+  await services.waker.stop(tenant);
   // Also without a session: the file of an idle one may still be closing.
   await services.lanes.closeFile(tenant);
   if (session !== undefined) await link.retryUntilDone(() => sessions.leaveOpenSet([tenant]));

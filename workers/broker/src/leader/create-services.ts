@@ -7,6 +7,7 @@ import {
   runningDir,
   type WireError,
 } from '@onewriter/protocol';
+import { configuredAccess } from '@onewriter/replicator';
 import type { Config, Logger } from '@onewriter/runtime';
 import { Apart, type ApartOptions } from '../lanes/apart/apart.ts';
 import { JobMemory, jobMemoryBytes } from '../lanes/job-memory.ts';
@@ -34,6 +35,9 @@ import { Parked } from '../tenant/parked.ts';
 import { ReadShare } from '../tenant/read-share.ts';
 import { ReplacementBudget } from '../tenant/replacement-budget.ts';
 import type { SessionContext } from '../tenant/session/tenant-session.ts';
+import { Waker } from '../tenant/waker.ts';
+import { createHibernation } from './create-hibernation.ts';
+import type { Hibernation } from './hibernation.ts';
 import type { LeaderOptions } from './leader-options.ts';
 import type { LeaderPhase } from './leader-phase.ts';
 import type { DataDirClock } from './retention-clock.ts';
@@ -50,6 +54,8 @@ export interface CreatedServices {
   readonly replica: ReplicaState;
   readonly shipping: Replica | undefined;
   readonly durabilities: Durabilities;
+  /** Undefined where nothing hibernates by time or room. */
+  readonly hibernation: Hibernation | undefined;
 }
 
 /** Creates what the sessions of all tenants share: lanes with their threads, and the ways to Redis. */
@@ -71,6 +77,21 @@ export function createServices(
     onApplied: calls.onApplied,
     log,
   });
+  const access = configuredAccess(config);
+  const place = {
+    ...{
+      dataDir: config.dataDir,
+      group: config.group,
+      dbFile: config.dbFile,
+      busyTimeoutMs: config.busyTimeoutMs,
+    },
+  };
+  const waker = new Waker({
+    data: access && { place, access },
+    storedPos: tenant => replica.stored(tenant)?.pos,
+    mayPlace: () => lease.held && !phase.isEnding,
+    log,
+  });
   const lanes = createLanes(options, { clock, apart, capture: shipping }, phase, (tenant, finding) => {
     const { code, message } = finding;
     // The successor finds it with the tenant's next write.
@@ -90,6 +111,7 @@ export function createServices(
     replacements,
     replica: new ReplicaAnswers(replica, () => lease.epoch),
     readShare: new ReadShare(),
+    waker,
     metrics,
     loads: new TenantLoads(),
     memory: new JobMemory(jobMemoryBytes(config.jobMemoryBytes)),
@@ -109,7 +131,8 @@ export function createServices(
     onBug: phase.onBug,
   };
   const durabilities = new Durabilities({ link, group: config.group, state: replica, shipping, log });
-  return { services, apart, replica, shipping, durabilities };
+  const hibernation = createHibernation(options, place, access, shipping);
+  return { services, apart, replica, shipping, durabilities, hibernation };
 }
 
 /** What lanes work with. */

@@ -24,6 +24,8 @@ export async function drainLeader(parts: LeaderParts, drainMs: number): Promise<
   const graceMs = drainMs / 2;
   const { lanes, deadLetters } = parts.services;
   const sessions = parts.sessions.all;
+  parts.hibernation?.close();
+  await parts.services.waker.close();
   await Promise.race([Promise.all(sessions.map(session => session.drain())), pause(graceMs)]);
   if (parts.shipping !== undefined) await shipRest(parts, parts.shipping, drainMs, startedAt);
   await handOver(parts, sessions);

@@ -3,6 +3,7 @@ import type { Durabilities } from '../replica/durabilities.ts';
 import type { Replica } from '../replica/replica.ts';
 import type { ReplicaState } from '../replica/replica-state.ts';
 import type { SessionContext } from '../tenant/session/tenant-session.ts';
+import type { Hibernation } from './hibernation.ts';
 import type { LeaderOptions } from './leader-options.ts';
 import type { LeaderPhase } from './leader-phase.ts';
 import type { OpenSessions } from './open-sessions.ts';
@@ -17,5 +18,6 @@ export interface LeaderParts {
   /** The same, where there is a store. */
   readonly shipping: Replica | undefined;
   readonly durabilities: Durabilities;
+  readonly hibernation: Hibernation | undefined;
   readonly sessions: OpenSessions;
 }

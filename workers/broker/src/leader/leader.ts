@@ -88,8 +88,9 @@ export class Leader {
       group: config.group,
       log,
       epoch: () => lease.epoch,
-      close: async (tenant, isForPerson) => {
+      close: async (tenant, isForPerson, holders) => {
         await closeHeldTenant(this.#parts, this.#doorbell, tenant, isForPerson);
+        if (holders.includes('hibernate')) created.shipping?.note({ kind: 'shorten', tenant });
         heldFiles.held(tenant);
       },
       onEnded: tenant => {
@@ -154,6 +155,7 @@ export class Leader {
       log,
     };
     this.#every(CLOSE_IDLE_EVERY_MS, () => closeIdleTenants(idleClose));
+    this.#every(CLOSE_IDLE_EVERY_MS, () => this.#parts.hibernation?.tick());
     this.#every(RENEW_LOCKS_EVERY_MS, () => sessions.renewLocks());
     this.#every(SAVE_CLOCK_EVERY_MS, () => {
       // Once overtaken, its count is behind its successor's.

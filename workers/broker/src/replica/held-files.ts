@@ -1,5 +1,5 @@
 import { statSync } from 'node:fs';
-import { isKnownDatabase, realDatabasePath, tenantFile } from '@onewriter/protocol';
+import { isHibernated, isKnownDatabase, realDatabasePath, tenantFile } from '@onewriter/protocol';
 import type { Config } from '@onewriter/runtime';
 
 /** What became of a tenant's file while the tenant was held. */
@@ -58,7 +58,8 @@ export class HeldFiles {
     try {
       const path = realDatabasePath(tenantFile(dataDir, tenant, dbFile));
       const stats = statSync(path, { bigint: true, throwIfNoEntry: false });
-      if (stats === undefined) return '';
+      // Its file lies in the replica.
+      if (stats === undefined) return isHibernated(dataDir, tenant) ? UNSEEN : '';
       const { dev, ino, size, mtimeNs } = stats;
       return `${path} ${dev}:${ino} ${size} ${mtimeNs}`;
     } catch {

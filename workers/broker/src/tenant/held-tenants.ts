@@ -45,8 +45,9 @@ export interface HeldTenantsOptions {
   /**
    * Finishes what was begun, requeues the rest, closes the file and forgets the session.
    * @param isForPerson a person asked for one of the holds, and handles whatever happened to the file
+   * @param holders names of the holds
    */
-  readonly close: (tenant: string, isForPerson: boolean) => Promise<void>;
+  readonly close: (tenant: string, isForPerson: boolean, holders: readonly string[]) => Promise<void>;
   /** No hold is left. */
   readonly onEnded: (tenant: string) => void;
   /** Called after it, if jobs may wait. */
@@ -206,6 +207,7 @@ export class HeldTenants {
     await close(
       tenant,
       all.some(name => FOR_PERSON.has(name)),
+      all,
     );
     return { ...(await this.#recordReleased(tenant)), holders };
   }

@@ -14,6 +14,7 @@ import {
   runInProcesses,
 } from '@onewriter/files';
 import {
+  isHibernated,
   OnewriterError,
   realDatabasePath,
   replicaSourceFile,
@@ -21,7 +22,7 @@ import {
   toWireError,
   type WireError,
 } from '@onewriter/protocol';
-import { type LogPosition, markOf } from '@onewriter/writer';
+import { markOf } from '@onewriter/writer';
 import { openReplicaReader } from '../chain/replica-reader.ts';
 import { type PackId, packKey, type SegmentEntry } from '../format/entry.ts';
 import {
@@ -37,6 +38,7 @@ import {
 import { CloseNotes } from '../ship/close-notes.ts';
 import { isSameMark } from '../ship/continues.ts';
 import type { ObjectStore } from '../store/object-store.ts';
+import { noteClosed } from './note-closed.ts';
 import { RestoreSource, type StagedReplica } from './stage-replica.ts';
 
 /*
@@ -99,7 +101,8 @@ export async function restoreAll(place: DataPlace, request: RestoreAllRequest): 
     const failed: { tenant: string; error: WireError }[] = [];
     for (const { tenant, max } of stored) {
       const file = tenantFile(place.dataDir, tenant, place.dbFile);
-      if (!existsSync(file)) missing.push(tenant);
+      if (isHibernated(place.dataDir, tenant)) present.push(tenant);
+      else if (!existsSync(file)) missing.push(tenant);
       else if (isOlderRestore(place, tenant, max)) failed.push(behind(tenant, file));
       else present.push(tenant);
     }
@@ -194,24 +197,6 @@ export async function restoreMissing(
   const { numbers: _, end, ...rest } = staged!;
   const warnings = end === undefined ? [] : noteClosed(place, tenant, made.file, rest.pos, end);
   return { ...rest, ...made, warnings: [...made.warnings, ...warnings] };
-}
-
-/**
- * As if its last broker had closed it here: what is written next is stored as what it is, not as a file that has to be read whole.
- * @returns warnings
- */
-function noteClosed(
-  { dataDir }: DataPlace,
-  tenant: string,
-  file: string,
-  pos: number,
-  to: LogPosition,
-): readonly string[] {
-  const mark = markOf(file);
-  const warnings: string[] = [];
-  if (mark !== undefined)
-    new CloseNotes(dataDir, { owner: ownerIn(dataDir), warnings }).write(tenant, { pos, to, mark });
-  return warnings;
 }
 
 /** The identity of the data directory whose tenants a replica has; undefined where it names none. @throws OnewriterError REPLICA_… */

@@ -27,8 +27,8 @@ export interface RestoreFileOptions {
  * @throws OnewriterError REPLICA_UNAVAILABLE; REPLICA_REFUSED where something is damaged, or is not there; ABORTED
  */
 export async function restoreToFile(
-  reader: ReplicaReader,
-  plan: RestorePlan,
+  reader: Pick<ReplicaReader, 'store' | 'keys'>,
+  plan: Pick<RestorePlan, 'tenant' | 'segments'>,
   draft: string,
   options: RestoreFileOptions = {},
 ): Promise<void> {
@@ -52,7 +52,7 @@ interface PlannedBody extends BodyRef {
 }
 
 async function writeSegments(
-  { store, keys }: ReplicaReader,
+  { store, keys }: Pick<ReplicaReader, 'store' | 'keys'>,
   segments: readonly PlannedSegment[],
   file: PageFile,
   { signal, onProgress }: RestoreFileOptions,

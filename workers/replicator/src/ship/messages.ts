@@ -31,6 +31,8 @@ export type ToReplicator =
   | { readonly kind: 'deleted'; readonly tenant: string; readonly change?: number | undefined }
   /** Its file was put in place by other means than commits (restore, load, adopt): it begins again. */
   | { readonly kind: 'replaced'; readonly tenant: string; readonly change?: number | undefined }
+  /** Its file is still and should be in one piece. */
+  | { readonly kind: 'shorten'; readonly tenant: string }
   /** A tenant that begins as another was (branch). */
   | {
       readonly kind: 'base';

@@ -163,6 +163,7 @@ export class Shipper {
       if (message.kind === 'off') line.setOff(message.off);
       else if (message.kind === 'deleted') line.deleted();
       else if (message.kind === 'replaced') line.replaced();
+      else if (message.kind === 'shorten') line.shorten();
       else line.begins(message.base);
       if ('change' in message) this.#changes.note(tenant, message.change, line.pos);
     });

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import type { CapturedLog, CaptureMessage } from '@onewriter/writer';
 import type { SegmentEntry } from '../format/entry.ts';
 import type { SegmentCommit } from '../format/segment-body.ts';
+import { FEW_SEGMENTS } from '../hibernate/hibernated-place.ts';
 import { type Apart, addApart, addPiece } from './apart.ts';
 import { type Continuity, continues, type GapReason, isInside, isSamePosition } from './continues.ts';
 import { findFirstFull } from './first-full.ts';
@@ -50,6 +51,8 @@ export class TenantLine {
   #mayLack = false;
   /** A replaced or deleted file, or another `off`, makes what is being read worthless. */
   #isReadingVoid = false;
+  /** Behind the segment with all pages, as far as known. */
+  #segments: number;
   gaps = 0;
 
   /** @param last what the store has of it, deleted or not */
@@ -58,6 +61,7 @@ export class TenantLine {
     this.#owner = owner;
     this.#state = last === undefined ? 'unknown' : last.kind === 'deleted' ? 'deleted' : 'chained';
     this.#isAlive = this.#state === 'chained';
+    this.#segments = last?.kind === 'full' ? 0 : Number.POSITIVE_INFINITY;
     if (last !== undefined) this.#known = { ...last, pos: last.max };
   }
 
@@ -170,6 +174,11 @@ export class TenantLine {
     this.#mustRead = false;
   }
 
+  /** It is still, and is to come back from the store by few requests. */
+  shorten(): void {
+    if (this.#segments >= FEW_SEGMENTS) this.renew();
+  }
+
   /** It should have a new full segment, and nothing is missing before it has. */
   renew(): void {
     this.#renews = this.#state === 'chained' && this.#known!.pageSize > 0;
@@ -212,6 +221,7 @@ export class TenantLine {
     const sinceMs = dropped?.sinceMs ?? entry.firstMs;
     this.#items.push({ kind: 'entry', sinceMs, entry, body: full.body });
     this.#known = { ...entry, pos: entry.max };
+    this.#segments = 0;
     this.#state = 'chained';
     this.#isAlive = true;
     this.#renews = false;
@@ -301,6 +311,7 @@ export class TenantLine {
     });
     this.#forgetLack();
     this.#items.push(item);
+    this.#segments = 0;
     this.#know(item, item.commit);
     this.#state = 'chained';
     this.#isAlive = true;
@@ -324,6 +335,7 @@ export class TenantLine {
     }
     const item = toPagesItem(piece, skip, fresh, this.pos);
     this.#items.push(item);
+    this.#segments++;
     this.#know(item, item.commits.at(-1)!);
   }
 

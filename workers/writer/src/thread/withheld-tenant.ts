@@ -13,6 +13,7 @@ import {
 import {
   assertTenantId,
   forgetKnownDatabase,
+  isHibernated,
   isKnownDatabase,
   logNotePath,
   noteFormerDatabase,
@@ -90,6 +91,7 @@ export function releaseWithheld(dataDir: string, tenant: string, dbFile?: string
 /** If the file is gone, a new one may be made, under a name of its own: readers may have the old one open. */
 function acceptGone(dataDir: string, tenant: string, dbFile: string): boolean {
   const path = tenantFile(dataDir, tenant, dbFile);
+  if (isHibernated(dataDir, tenant)) return false;
   if (!isKnownDatabase(dataDir, tenant) || lstatSync(path, { throwIfNoEntry: false }) !== undefined)
     return false;
   noteFormerDatabase(dataDir, tenant);

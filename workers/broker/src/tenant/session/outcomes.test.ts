@@ -68,6 +68,62 @@ describe('what follows a task', () => {
     }
   });
 
+  it('waits for the file of a hibernated tenant, and tries again', async () => {
+    const { parts, outcomes, run, ready } = createOutcomes();
+    parts.hold('w-0');
+    let arrive: (error: undefined) => void = () => {};
+    const wake = vi.fn(
+      () =>
+        new Promise<undefined>(resolve => {
+          arrive = resolve;
+        }),
+    );
+    Object.assign(parts.services.waker, { wake });
+    const woken = outcomes.onRefused(run(), refused('TENANT_WAKING', { begun: false }));
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect([ready(), parts.answers.size, wake.mock.calls]).toEqual([['w-0'], 0, [['acme']]]);
+    arrive(undefined);
+    await woken;
+    expect([parts.refusals.isPausing, parts.refusals.isParked, parts.answers.size]).toEqual([
+      false,
+      false,
+      0,
+    ]);
+  });
+
+  it('answers callers of a hibernated tenant whose file takes long, and tries again', async () => {
+    const { parts, outcomes, run } = createOutcomes();
+    parts.hold('w-0');
+    const error = { code: 'TENANT_WAKING', message: 'on its way' };
+    Object.assign(parts.services.waker, { wake: async () => error });
+    void outcomes.onRefused(run(), refused('TENANT_WAKING', { begun: false }));
+    await vi.advanceTimersByTimeAsync(20);
+    expect([Object.fromEntries(parts.answers), parts.refusals.isPausing]).toEqual([
+      { 'w-0': 'TENANT_WAKING' },
+      true,
+    ]);
+    expect(parts.refusals.isParked).toBe(false);
+  });
+
+  it('parks a hibernated tenant whose file does not come', async () => {
+    const { parts, outcomes, run } = createOutcomes();
+    parts.hold('w-0');
+    const parked = vi.spyOn(parts.services.parked, 'park');
+    Object.assign(parts.services.waker, {
+      wake: async () => ({ code: 'REPLICA_UNAVAILABLE', message: 'away' }),
+    });
+    for (let tries = 1; tries <= 4; tries++) {
+      void outcomes.onRefused(run(), refused('TENANT_WAKING', { begun: false }));
+      await vi.advanceTimersByTimeAsync(1);
+    }
+    await vi.advanceTimersByTimeAsync(20);
+    expect(Object.fromEntries(parts.answers)).toEqual({ 'w-0': 'REPLICA_UNAVAILABLE' });
+    expect(parked).toHaveBeenCalledExactlyOnceWith(
+      'acme',
+      expect.objectContaining({ code: 'REPLICA_UNAVAILABLE' }),
+    );
+  });
+
   it('puts a refused batch back, and answers its callers after the fourth try', async () => {
     const { parts, outcomes, run, ready } = createOutcomes();
     parts.hold('w-0', 'w-1');

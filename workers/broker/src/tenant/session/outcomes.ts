@@ -6,6 +6,9 @@ import type { HeldJob, LoadedJob } from './held-job.ts';
 import type { OpenTransaction } from './open-transaction.ts';
 import type { SessionParts } from './session-parts.ts';
 
+/** Between two looks whether a file is here whose callers were answered. */
+const WAKING_PAUSE_MS = 500;
+
 /** What the session does for it. */
 export interface OutcomesOptions {
   readonly completion: Completion;
@@ -55,8 +58,8 @@ export class Outcomes {
 
   /** Nothing of the batch is committed, as far as known. */
   async onRefused(batch: readonly LoadedJob[], refusal: RefusedOutcome): Promise<void> {
-    const { tenant, services, held, refusals, decide } = this.#parts;
-    const { completion, transaction } = this.#options;
+    const { tenant, services, held, decide } = this.#parts;
+    const { transaction } = this.#options;
     const { error, uncertain, begun } = refusal;
     // Whatever refused it, the transaction is rolled back, or its connection is closed.
     transaction.end();
@@ -66,6 +69,32 @@ export class Outcomes {
       await decide(() => services.onFenced(tenant, error));
       return;
     }
+    if (error.code === 'TENANT_WAKING') {
+      await decide(() => this.#wake(batch, refusal));
+      return;
+    }
+    await this.#refuse(batch, refusal);
+  }
+
+  /** Its file comes from the replica; then the batch is tried again. */
+  async #wake(batch: readonly LoadedJob[], refusal: RefusedOutcome): Promise<void> {
+    const { tenant, services, held, refusals, isDraining } = this.#parts;
+    const failure = await services.waker.wake(tenant);
+    // What was held is requeued.
+    if (failure === undefined || isDraining()) return;
+    if (failure.code !== 'TENANT_WAKING') {
+      await this.#refuse(batch, { ...refusal, error: failure });
+      return;
+    }
+    // It is still on its way.
+    refusals.pauseFor(WAKING_PAUSE_MS);
+    await this.#options.completion.fail(chooseRefused(held.ready, batch, refusal), failure);
+  }
+
+  async #refuse(batch: readonly LoadedJob[], refusal: RefusedOutcome): Promise<void> {
+    const { tenant, services, held, refusals } = this.#parts;
+    const { completion } = this.#options;
+    const { error, uncertain, begun } = refusal;
     if (batch.length === 0 && error.code === 'TENANT_NOT_FOUND') services.parked.release(tenant);
     if (refusals.note() === 1) {
       services.log.warn(

@@ -18,6 +18,7 @@ import type { Offenders } from '../offenders.ts';
 import type { Parked } from '../parked.ts';
 import type { ReadShare } from '../read-share.ts';
 import type { ReplacementBudget } from '../replacement-budget.ts';
+import type { Waker } from '../waker.ts';
 import type { Refusals } from './batch-retry.ts';
 import type { HeldJobs } from './held-jobs.ts';
 import type { TransactionLimits } from './transaction-lease.ts';
@@ -35,6 +36,7 @@ export interface SessionServices {
   readonly replacements: ReplacementBudget;
   readonly replica: ReplicaAnswers;
   readonly readShare: ReadShare;
+  readonly waker: Pick<Waker, 'wake' | 'stop' | 'close' | 'size'>;
   readonly metrics: BrokerMetrics;
   readonly loads: TenantLoads;
   readonly memory: JobMemory;
