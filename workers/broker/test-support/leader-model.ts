@@ -98,6 +98,10 @@ export class ModelLeader {
       },
       memory: { untilFewerWait: async () => {} },
       deadLetters: { close: () => note('close dead letters') },
+      waker: {
+        stop: async (tenant: string) => note(`stop waking ${tenant}`),
+        close: async () => note('stop waking'),
+      },
       offenders: {
         note: ({ tenant, sender }: { tenant: string; sender?: string | undefined }) =>
           offend(sender === undefined ? tenant : `${tenant} by ${sender}`),

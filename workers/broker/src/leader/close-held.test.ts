@@ -30,13 +30,14 @@ it('finishes what was begun, requeues the rest, closes the file, and then leaves
   fetched();
   await closing;
   expect(leader.steps.slice(2)).toEqual([
-    ...['drained acme', 'requeue acme', 'forget acme', 'close file of acme', 'leave open set: acme'],
+    ...['drained acme', 'requeue acme', 'forget acme', 'stop waking acme', 'close file of acme'],
+    'leave open set: acme',
   ]);
 });
 
 it('closes the file of a tenant without a session', async () => {
   await close();
-  expect(leader.steps).toEqual(['close file of acme']);
+  expect(leader.steps).toEqual(['stop waking acme', 'close file of acme']);
 });
 
 it('leaves the rest to the end of the process where that has begun', async () => {
@@ -67,5 +68,5 @@ it('lets a person, and no program, handle a file that was withheld', async () =>
 it('parks on where nothing was withheld', async () => {
   leader.parkedCode = 'DATABASE_READONLY';
   await close(true);
-  expect(leader.steps).toEqual(['close file of acme']);
+  expect(leader.steps).toEqual(['stop waking acme', 'close file of acme']);
 });

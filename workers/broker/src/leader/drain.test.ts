@@ -13,7 +13,7 @@ it('finishes, hands over, and only then closes the files', async () => {
   leader.open('acme');
   expect(await drainLeader(leader.parts, 10_000)).toBe(true);
   expect(leader.steps).toEqual([
-    ...['drain acme', 'requeue acme', 'leave open set: acme', 'release the lease'],
+    ...['drain acme', 'stop waking', 'requeue acme', 'leave open set: acme', 'release the lease'],
     ...['close files', 'close dead letters'],
   ]);
   expect(leader.logged).toEqual([]);
@@ -26,8 +26,8 @@ it('closes the files and has the rest stored before it hands over, where tenants
     end: async (withinMs: number) => void leader.steps.push(`store within ${withinMs > 5_000}`),
   } as NonNullable<typeof leader.shipping>;
   expect(await drainLeader(leader.parts, 10_000)).toBe(true);
-  expect(leader.steps.slice(0, 3)).toEqual(['drain acme', 'close files', 'store within true']);
-  expect(leader.steps.indexOf('release the lease')).toBeGreaterThan(2);
+  expect(leader.steps.slice(1, 4)).toEqual(['stop waking', 'close files', 'store within true']);
+  expect(leader.steps.indexOf('release the lease')).toBeGreaterThan(3);
 });
 
 it('stores only what is captured where a statement does not end', async () => {
@@ -36,7 +36,7 @@ it('stores only what is captured where a statement does not end', async () => {
   const end = async (withinMs: number) => void leader.steps.push(`store within ${withinMs}`);
   leader.shipping = { available: false, end } as NonNullable<typeof leader.shipping>;
   expect(await drainLeader(leader.parts, 100)).toBe(false);
-  expect(leader.steps.slice(0, 2)).toEqual(['store within 250', 'requeue stuck']);
+  expect(leader.steps.slice(1, 3)).toEqual(['store within 250', 'requeue stuck']);
 });
 
 it('hands over after half of its time what does not end, and leaves its file', async () => {
@@ -45,14 +45,14 @@ it('hands over after half of its time what does not end, and leaves its file', a
   const startedAt = performance.now();
   expect(await drainLeader(leader.parts, 100)).toBe(false);
   expect(performance.now() - startedAt).toBeGreaterThan(49);
-  expect(leader.steps).toEqual(['requeue stuck', 'release the lease']);
+  expect(leader.steps).toEqual(['stop waking', 'requeue stuck', 'release the lease']);
   expect(leader.logged).toEqual([expect.stringContaining('A statement does not end')]);
 });
 
 it('ends the process apart, after the lease is released', async () => {
   leader.apartWork = createWork({ tenant: 'acme' });
   expect(await drainLeader(leader.parts, 10_000)).toBe(true);
-  expect(leader.steps.slice(0, 2)).toEqual(['release the lease', 'kill the process apart']);
+  expect(leader.steps.slice(1, 3)).toEqual(['release the lease', 'kill the process apart']);
 });
 
 it.each([

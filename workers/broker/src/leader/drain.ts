@@ -25,8 +25,10 @@ export async function drainLeader(parts: LeaderParts, drainMs: number): Promise<
   const { lanes, deadLetters } = parts.services;
   const sessions = parts.sessions.all;
   parts.hibernation?.close();
-  await parts.services.waker.close();
-  await Promise.race([Promise.all(sessions.map(session => session.drain())), pause(graceMs)]);
+  const drained = Promise.all(sessions.map(session => session.drain()));
+  // What waits for a file is requeued.
+  parts.services.waker.close().catch(parts.phase.onBug);
+  await Promise.race([drained, pause(graceMs)]);
   if (parts.shipping !== undefined) await shipRest(parts, parts.shipping, drainMs, startedAt);
   await handOver(parts, sessions);
   // Not counted against its job, which the next leader runs apart again.
