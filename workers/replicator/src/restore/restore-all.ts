@@ -1,4 +1,4 @@
-import { existsSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import {
   type DataPlace,
@@ -170,7 +170,10 @@ function behind(tenant: string, file: string | undefined): RestoreAllReport['fai
 function isOlderRestore({ dataDir, dbFile }: DataPlace, tenant: string, newest: number): boolean {
   const note = new CloseNotes(dataDir).read(tenant);
   if (note === undefined || note.pos >= newest) return false;
-  const mark = markOf(realDatabasePath(tenantFile(dataDir, tenant, dbFile)));
+  const path = realDatabasePath(tenantFile(dataDir, tenant, dbFile));
+  // What is written here lies in the log first. Before the mark: a log is emptied only after the file has what it had.
+  if ((statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0) > 0) return false;
+  const mark = markOf(path);
   return mark !== undefined && isSameMark(note.mark, mark);
 }
 

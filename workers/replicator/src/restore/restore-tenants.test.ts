@@ -273,6 +273,20 @@ it('names tenants that a broker still writes to while they are restored, and doe
   expect(existsSync(join(other.dataDir, 'replica', 'source.json'))).toBe(true);
 }, 60_000);
 
+it('takes a tenant that was written to here since it was restored for present', async () => {
+  const world = await makeTenantFile('acme', 3);
+  writeFileSync(join(folder, 'store', 'leader.json'), JSON.stringify({ format: 1, dataDirId: 'home-id' }));
+  const all = { access, redisUrl: undefined, who: 'a test', limits };
+  await restoreAll(other, all);
+  const db = new Database(pathOf(other, 'acme'));
+  onTestFinished(() => void db.close());
+  db.exec('INSERT INTO t VALUES (4)');
+  // The broker of this directory has stored it.
+  addRow(world, 4);
+  await world.ship('pages');
+  expect(await restoreAll(other, all)).toMatchObject({ restored: [], present: ['acme'], failed: [] });
+}, 60_000);
+
 it('warns of a pack that cannot be read, and restores what was before it', async () => {
   const world = await makeTenantFile('acme', 3);
   const newest = packKey({ level: 0, number: world.next - 1 });
