@@ -35,8 +35,8 @@ export class CompactWorld {
   nowMs = 0;
   #snapshots = 0;
 
-  constructor(masterKeys: readonly string[] = []) {
-    this.keys = new Keyring({ masterKeys, keys: 'one', store: this.store });
+  constructor(masterKeys: readonly string[] = [], keys: 'one' | 'tenant' = 'one') {
+    this.keys = new Keyring({ masterKeys, keys, store: this.store });
   }
 
   model(tenant: string): Model {

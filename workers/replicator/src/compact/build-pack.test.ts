@@ -85,3 +85,33 @@ test('leaves a large body as it is that another run has stored meanwhile', async
   expect(apart(world)).toHaveLength(2);
   await expectSound(world);
 });
+
+test('leaves segments as they are where no key of their tenant can be used for what they are merged into', async () => {
+  const world = new CompactWorld([randomBytes(32).toString('base64')], 'tenant');
+  const commit = { writes: [[1, 7]], size: 1 } as const;
+  for (const tenant of ['acme', 'bank'])
+    await world.ship([await world.full(tenant), await world.pages(tenant, [commit])]);
+  while (world.next <= 32) await world.ship([]);
+  const stored = JSON.parse(world.store.objects.get('keys/acme.json')!.toString());
+  const keys = [...stored.keys, { id: 't2', master: 'm2', wrapped: '' }];
+  world.store.objects.set('keys/acme.json', Buffer.from(JSON.stringify({ ...stored, keys })));
+  world.keys.forget('acme');
+  expect(await world.compact()).toMatchObject({ damaged: { tenants: [] } });
+  const { tenants } = await readState(world.store);
+  const inPacks = ['acme', 'bank'].map(tenant => tenants.get(tenant)!.places.map(({ pack }) => pack.level));
+  expect(inPacks).toEqual([[1, 1], [1]]);
+  expect(await world.contents()).toEqual(world.expected());
+});
+
+test('finds the tenant of a damaged key, and compacts all others', async () => {
+  const world = new CompactWorld([randomBytes(32).toString('base64')], 'tenant');
+  const commit = { writes: [[1, 7]], size: 1 } as const;
+  for (const tenant of ['acme', 'bank'])
+    await world.ship([await world.full(tenant), await world.pages(tenant, [commit])]);
+  while (world.next <= 32) await world.ship([]);
+  world.store.objects.set('keys/acme.json', Buffer.from('{'));
+  world.keys.forget('acme');
+  expect(await world.compact()).toMatchObject({ damaged: { tenants: ['acme'] } });
+  const { tenants } = await readState(world.store);
+  expect(tenants.get('bank')!.places).toMatchObject([{ pack: { level: 1 } }]);
+});

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { isOnewriterError } from '@onewriter/protocol';
 import { partKey } from '../chain/read-body.ts';
 import type { PackId, SegmentParts } from '../format/entry.ts';
-import { KEY_MISSING, type Keyring } from '../format/keyring.ts';
+import { isKeyRefused, KEY_MISSING, type Keyring } from '../format/keyring.ts';
 import { hashOf, type PackedSegment } from '../format/pack.ts';
 import { decodeBody, type SegmentBody } from '../format/segment-body.ts';
 import type { CallOptions, ObjectStore } from '../store/object-store.ts';
@@ -57,19 +57,27 @@ async function mergeGroup(
   if (isDamaged) onDamaged(first.tenant);
   const opened = isDamaged || group.length === 1 ? 'unreadable' : await openBodies(group, stored, keys);
   if (opened === 'damaged') onDamaged(first.tenant);
-  if (typeof opened === 'string') {
-    return group.map(place => ({
-      entry: place.entry,
-      body: stored.bodies.get(place),
-      sha256: place.entry.sha256,
-    }));
-  }
+  if (typeof opened === 'string') return asStored(group, stored);
   const merged = await mergeBodies(
     group.map(({ entry }) => entry),
     opened,
   );
-  const { body, key } = await keys.seal(merged.entry, merged.body);
-  return [{ entry: { ...merged.entry, key }, body }];
+  try {
+    // History gets no key that its tenant does not have.
+    const { body, key } = await keys.seal(merged.entry, merged.body, false);
+    return [{ entry: { ...merged.entry, key }, body }];
+  } catch (error) {
+    if (!isKeyRefused(error)) throw error;
+    return asStored(group, stored);
+  }
+}
+
+function asStored(group: MergeGroup, { bodies }: ReadBodies): readonly PackedSegment[] {
+  return group.map(place => ({
+    entry: place.entry,
+    body: bodies.get(place),
+    sha256: place.entry.sha256,
+  }));
 }
 
 /** 'unreadable': the tenant's key was erased, or is not given. */

@@ -111,3 +111,28 @@ it('lists tenants with keys of their own, and knows which were erased', async ()
     false,
   ]);
 });
+
+it('refuses a key that cannot be used, and seals a full segment with another, beside it', async () => {
+  const first = await keyring({ keys: 'tenant' }).seal(PLACE, BODY);
+  const other = keyring({ keys: 'tenant', masterKeys: [OTHER] });
+  await expect(other.seal(PLACE, BODY)).rejects.toMatchObject({ details: { reason: 'key missing' } });
+  await expect(other.seal({ ...PLACE, kind: 'full' }, BODY, false)).rejects.toMatchObject({
+    details: { reason: 'key missing' },
+  });
+  const full = await other.seal({ ...PLACE, kind: 'full' }, BODY);
+  expect((await other.seal(PLACE, BODY)).key).toBe(full.key);
+  const both = keyring({ keys: 'tenant', masterKeys: [MASTER, OTHER] });
+  expect(await both.open(PLACE, first.key, first.body)).toEqual(BODY);
+  expect(await both.open({ ...PLACE, kind: 'full' }, full.key, full.body)).toEqual(BODY);
+});
+
+it('takes a damaged object for a key that cannot be used', async () => {
+  const { key, body } = await keyring({ keys: 'tenant' }).seal(PLACE, BODY);
+  store.objects.set('keys/acme.json', Buffer.from('{"v":1,"tenant":"acme","ke'));
+  const keys = keyring({ keys: 'tenant' });
+  const refusal = { code: 'REPLICA_REFUSED', details: { reason: 'damaged key' } };
+  await expect(keys.open(PLACE, key, body)).rejects.toMatchObject(refusal);
+  await expect(keys.seal(PLACE, BODY)).rejects.toMatchObject(refusal);
+  const full = await keys.seal({ ...PLACE, kind: 'full' }, BODY);
+  expect((await keys.seal(PLACE, BODY)).key).toBe(full.key);
+});

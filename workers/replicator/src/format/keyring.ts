@@ -1,5 +1,5 @@
 import { createCipheriv, createDecipheriv, createHash, hkdfSync, randomBytes } from 'node:crypto';
-import { OnewriterError } from '@onewriter/protocol';
+import { isOnewriterError, OnewriterError } from '@onewriter/protocol';
 import type { ObjectStore } from '../store/object-store.ts';
 import type { ChainState } from './chain-state.ts';
 import type { SegmentEntry } from './entry.ts';
@@ -16,6 +16,7 @@ const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 /** Reason of REPLICA_REFUSED where a key was erased, or is not given: nothing is damaged. */
 export const KEY_MISSING = 'key missing';
+const KEY_DAMAGED = 'damaged key';
 const KEYS = 'keys/';
 const KEY_END = '.json';
 /** Keys of tenants that are kept in memory. */
@@ -30,6 +31,15 @@ export type BodyPlace = Pick<SegmentEntry, 'tenant' | 'kind' | 'min' | 'max'> & 
 interface DataKey {
   readonly id: string;
   readonly key: Buffer;
+}
+
+/** One of a tenant's keys, or why it cannot be used. */
+type TenantKey = DataKey | { readonly id: string; readonly refusal: OnewriterError };
+
+/** Whether a tenant's key cannot be used: the store may answer all the same. */
+export function isKeyRefused(error: unknown): error is OnewriterError {
+  if (!isOnewriterError(error, 'REPLICA_REFUSED')) return false;
+  return error.details.reason === KEY_MISSING || error.details.reason === KEY_DAMAGED;
 }
 
 /** As stored in `keys/<tenant>.json`. */
@@ -56,7 +66,7 @@ export class Keyring {
   readonly #perTenant: boolean;
   readonly #store: ObjectStore;
   /** By tenant; the most recently used last. */
-  readonly #kept = new Map<string, Promise<readonly DataKey[]>>();
+  readonly #kept = new Map<string, Promise<readonly TenantKey[]>>();
   /** Of the same tenants, as they are stored. */
   readonly #known: Map<string, TenantKeys>;
 
@@ -68,11 +78,20 @@ export class Keyring {
     this.#known = new Map(known.map(each => [each.tenant, each]));
   }
 
-  /** Encrypts a body with the newest key. @returns what is to be stored, and the id of the key */
-  async seal(place: BodyPlace, body: Buffer): Promise<{ readonly body: Buffer; readonly key: string }> {
+  /**
+   * Encrypts a body with the newest key.
+   * @param mayReplace a key that cannot be used gets another behind it. Default: for a full segment, which needs nothing before it
+   * @returns what is to be stored, and the id of the key
+   * @throws OnewriterError REPLICA_REFUSED where the tenant's key cannot be used, see {@link isKeyRefused}
+   */
+  async seal(
+    place: BodyPlace,
+    body: Buffer,
+    mayReplace = place.kind === 'full',
+  ): Promise<{ readonly body: Buffer; readonly key: string }> {
     const [master] = this.#masters;
     if (master === undefined) return { body, key: '' };
-    const key = this.#perTenant ? await this.#newestOf(place.tenant) : segmentKeyOf(master);
+    const key = this.#perTenant ? await this.#newestOf(place.tenant, mayReplace) : segmentKeyOf(master);
     return { body: encrypt(key.key, body, associatedOf(place)), key: key.id };
   }
 
@@ -93,7 +112,7 @@ export class Keyring {
   async open(place: BodyPlace, keyId: string, body: Buffer): Promise<Buffer> {
     if (keyId === '') return body;
     const isOwn = !keyId.startsWith('m');
-    const find = (keys: readonly DataKey[]) => keys.find(({ id }) => id === keyId);
+    const find = (keys: readonly TenantKey[]) => keys.find(({ id }) => id === keyId);
     let key = find(isOwn ? await this.#keysOf(place.tenant) : this.#masters.map(segmentKeyOf));
     if (key === undefined && isOwn && this.#known.has(place.tenant)) {
       // It has another one since.
@@ -107,6 +126,7 @@ export class Keyring {
         KEY_MISSING,
       );
     }
+    if ('refusal' in key) throw this.#refuse(place.tenant, key.refusal);
     try {
       return decrypt(key.key, body, associatedOf(place));
     } catch {
@@ -131,7 +151,7 @@ export class Keyring {
   /** Whether {@link erase} was done, and the tenant has no other key since. */
   async isErased(tenant: string): Promise<boolean> {
     const found = await this.#store.get(keyObject(tenant));
-    return found !== undefined && (JSON.parse(found.body.toString()) as TenantKeys).keys.length === 0;
+    return found !== undefined && parseKeys(tenant, found.body).keys.length === 0;
   }
 
   /** Tenants with keys of their own: lists the store. */
@@ -157,9 +177,12 @@ export class Keyring {
     const [master] = this.#masters;
     const found = await this.#store.get(keyObject(tenant));
     if (found === undefined || master === undefined) return false;
-    const stored = JSON.parse(found.body.toString()) as TenantKeys;
+    const stored = parseKeys(tenant, found.body);
     if (stored.keys.every(key => key.master === master.id)) return false;
-    const keys = this.#unwrap(stored).map(key => this.#wrap(tenant, key));
+    const keys = this.#unwrap(stored).map(key => {
+      if ('refusal' in key) throw key.refusal;
+      return this.#wrap(tenant, key);
+    });
     const put = await this.#store.put(keyObject(tenant), Buffer.from(JSON.stringify({ ...stored, keys })), {
       condition: { kind: 'etag', etag: found.etag },
     });
@@ -168,21 +191,39 @@ export class Keyring {
     return true;
   }
 
-  async #newestOf(tenant: string): Promise<DataKey> {
-    const newest = (await this.#keysOf(tenant)).at(-1);
-    if (newest !== undefined) return newest;
-    // There is none yet, or it was erased: what comes from now on has another.
+  async #newestOf(tenant: string, mayReplace: boolean): Promise<DataKey> {
+    const newest = await this.#newestStored(tenant, mayReplace);
+    if (newest !== undefined && 'key' in newest) return newest;
+    if (newest !== undefined && !mayReplace) throw this.#refuse(tenant, newest.refusal);
+    // There is none, or it was erased, or cannot be used: what comes from now on has another.
     const made = { id: `t${randomBytes(8).toString('hex')}`, key: randomBytes(KEY_BYTES) };
     const found = await this.#store.get(keyObject(tenant));
-    const stored: TenantKeys = { v: 1, tenant, keys: [this.#wrap(tenant, made)] };
+    // A key that cannot be used now is kept: its master key may be given again.
+    const former = found === undefined ? [] : keysIn(tenant, found.body);
+    const stored: TenantKeys = { v: 1, tenant, keys: [...former, this.#wrap(tenant, made)] };
     const put = await this.#store.put(keyObject(tenant), Buffer.from(JSON.stringify(stored)), {
       condition: found === undefined ? { kind: 'new' } : { kind: 'etag', etag: found.etag },
     });
     this.forget(tenant);
-    return put.kind === 'stored' ? made : this.#newestOf(tenant);
+    return put.kind === 'stored' ? made : this.#newestOf(tenant, mayReplace);
   }
 
-  #keysOf(tenant: string): Promise<readonly DataKey[]> {
+  async #newestStored(tenant: string, mayReplace: boolean): Promise<TenantKey | undefined> {
+    try {
+      return (await this.#keysOf(tenant)).at(-1);
+    } catch (error) {
+      if (mayReplace && isKeyRefused(error)) return undefined;
+      throw error;
+    }
+  }
+
+  /** It is read again the next time: rewrapping may have made it usable. */
+  #refuse(tenant: string, refusal: OnewriterError): OnewriterError {
+    this.forget(tenant);
+    return refusal;
+  }
+
+  #keysOf(tenant: string): Promise<readonly TenantKey[]> {
     const kept = this.#kept.get(tenant) ?? this.#read(tenant);
     this.#kept.delete(tenant);
     this.#kept.set(tenant, kept);
@@ -194,12 +235,12 @@ export class Keyring {
     return kept;
   }
 
-  async #read(tenant: string): Promise<readonly DataKey[]> {
+  async #read(tenant: string): Promise<readonly TenantKey[]> {
     let keys = this.#known.get(tenant);
     if (keys === undefined) {
       const found = await this.#store.get(keyObject(tenant));
       if (found === undefined) return [];
-      keys = JSON.parse(found.body.toString()) as TenantKeys;
+      keys = parseKeys(tenant, found.body);
       this.#known.set(tenant, keys);
     }
     return this.#unwrap(keys);
@@ -214,18 +255,45 @@ export class Keyring {
     };
   }
 
-  #unwrap({ tenant, keys }: TenantKeys): DataKey[] {
+  #unwrap({ tenant, keys }: TenantKeys): TenantKey[] {
     return keys.map(({ id, master, wrapped }) => {
       const under = this.#masters.find(candidate => candidate.id === master);
-      if (under === undefined)
-        throw refused(
-          tenant,
-          `The tenant's key is under the master key ${master}, which is not given.`,
-          KEY_MISSING,
-        );
-      return { id, key: decrypt(under.key, Buffer.from(wrapped, 'base64'), `key ${tenant} ${id}`) };
+      if (under === undefined) {
+        const message = `The tenant's key is under the master key ${master}, which is not given.`;
+        return { id, refusal: refused(tenant, message, KEY_MISSING) };
+      }
+      try {
+        return { id, key: decrypt(under.key, Buffer.from(wrapped, 'base64'), `key ${tenant} ${id}`) };
+      } catch {
+        return { id, refusal: damagedKey(tenant) };
+      }
     });
   }
+}
+
+/** @throws OnewriterError REPLICA_REFUSED where the object was changed in the store */
+function parseKeys(tenant: string, body: Buffer): TenantKeys {
+  try {
+    const stored = JSON.parse(body.toString()) as TenantKeys;
+    if (Array.isArray(stored.keys)) return stored;
+  } catch {
+    // As one that is something else.
+  }
+  throw damagedKey(tenant);
+}
+
+/** None of an object that was changed in the store. */
+function keysIn(tenant: string, body: Buffer): TenantKeys['keys'] {
+  try {
+    return parseKeys(tenant, body).keys;
+  } catch {
+    return [];
+  }
+}
+
+function damagedKey(tenant: string): OnewriterError {
+  const message = `The object ${keyObject(tenant)} of the replica cannot be used: it was changed in the store.`;
+  return refused(tenant, message, KEY_DAMAGED);
 }
 
 function keyObject(tenant: string): string {

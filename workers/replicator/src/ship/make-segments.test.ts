@@ -24,7 +24,9 @@ function pieceOf(from: number, to: number, ids: readonly number[]) {
 test('puts pieces that follow on each other into one segment', async () => {
   const [one, two] = [pieceOf(3, 5, [4, 5]), pieceOf(5, 6, [6])];
   const items = [toPagesItem(one, 1, one.commits.slice(1), 7), toPagesItem(two, 0, two.commits, 8)];
-  const [segment, ...others] = await makeSegments([{ tenant: 'acme', items }], making());
+  const {
+    segments: [segment, ...others],
+  } = await makeSegments([{ tenant: 'acme', items }], making());
   expect(others).toEqual([]);
   expect(segment!.entry).toMatchObject({
     kind: 'pages',
@@ -52,7 +54,9 @@ test('says in the index who wrote, and not in the body', async () => {
     toPagesItem(two, 0, commits(two, 'c-2'), 8),
     toFirstItem(two, commits(two, 'c-3'), 9, { sinceMs: undefined, roomBytes: 0 }),
   ];
-  const [pages, full] = await makeSegments([{ tenant: 'acme', items }], making());
+  const {
+    segments: [pages, full],
+  } = await makeSegments([{ tenant: 'acme', items }], making());
   expect(pages!.entry.writes).toMatchObject({ writes: 2 });
   expect(pages!.entry.writes!.by.map(([who]) => who)).toEqual(['c-1', 'c-2']);
   expect(full!.entry.writes).toEqual(summary('c-3'));
@@ -63,7 +67,9 @@ test('says in the index who wrote, and not in the body', async () => {
 test('makes a full segment of the newest pages', async () => {
   const whole = piece({ before: NO_LOG, from: at('s', 0), frames: framesOf('s', 0, 3), ids: [1, 2, 3] });
   const item = toFirstItem(whole, whole.commits, 3, { sinceMs: undefined, roomBytes: 0 });
-  const [segment] = await makeSegments([{ tenant: 'acme', items: [item] }], making());
+  const {
+    segments: [segment],
+  } = await makeSegments([{ tenant: 'acme', items: [item] }], making());
   expect(segment!.entry).toMatchObject({ kind: 'full', min: 3, max: 3, pages: 1, end: at('s', 3) });
   const { numbers, pages } = await decodeBody(segment!.body!);
   expect([[...numbers], pages.readUInt32BE(0)]).toEqual([[1], 3]);
@@ -73,7 +79,7 @@ test('keeps the order of a tenant, and that of tenants', async () => {
   const next = pieceOf(3, 4, [4]);
   const items: PackItem[] = [toPagesItem(next, 0, next.commits, 7)];
   const tenants = Array.from({ length: 20 }, (_, index) => ({ tenant: `t${index}`, items }));
-  const segments = await makeSegments(tenants, making());
+  const { segments } = await makeSegments(tenants, making());
   expect(segments.map(({ entry }) => entry.tenant)).toEqual(tenants.map(({ tenant }) => tenant));
 });
 
@@ -81,7 +87,9 @@ test('stores differences as they are beyond what may be deflated in a second', a
   const next = pieceOf(3, 5, [4, 5]);
   const items = [toPagesItem(next, 0, next.commits, 7)];
   const tenants = [1, 2].map(index => ({ tenant: `t${index}`, items }));
-  const [one, two] = await makeSegments(tenants, making(1));
+  const {
+    segments: [one, two],
+  } = await makeSegments(tenants, making(1));
   expect([one!.body![0], two!.body![0]]).toEqual([3, 2]);
 });
 

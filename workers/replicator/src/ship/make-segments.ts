@@ -1,6 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises';
-import { mergeSummaries } from '@onewriter/protocol';
-import type { Keyring } from '../format/keyring.ts';
+import { mergeSummaries, type OnewriterError } from '@onewriter/protocol';
+import { isKeyRefused, type Keyring } from '../format/keyring.ts';
 import type { PackedSegment } from '../format/pack.ts';
 import { encodeBody, type PageSource, type SegmentCommit } from '../format/segment-body.ts';
 import { FRAME_HEADER_BYTES } from './continues.ts';
@@ -25,25 +25,40 @@ export interface TenantItems {
   readonly items: readonly PackItem[];
 }
 
+export interface MadeSegments<T extends TenantItems> {
+  readonly segments: readonly PackedSegment[];
+  /** The tenants that have them. */
+  readonly packed: readonly T[];
+  /** Tenants that have none of them, as their key cannot be used. */
+  readonly refused: ReadonlyMap<T, OnewriterError>;
+}
+
 /**
  * Makes the segments of a pack: one for all pieces of a tenant that follow on each other.
- * @throws OnewriterError REPLICA_UNAVAILABLE where the key of a tenant has to be read from the store
+ * @throws OnewriterError REPLICA_UNAVAILABLE, REPLICA_REFUSED where the key of a tenant has to be read from the store
  */
-export async function makeSegments(
-  tenants: readonly TenantItems[],
+export async function makeSegments<T extends TenantItems>(
+  tenants: readonly T[],
   making: SegmentMaking,
-): Promise<readonly PackedSegment[]> {
-  const made = new Map<TenantItems, readonly PackedSegment[]>();
+): Promise<MadeSegments<T>> {
+  const made = new Map<T, readonly PackedSegment[]>();
+  const refused = new Map<T, OnewriterError>();
   const left = [...tenants];
   const work = async () => {
     for (let next = left.shift(); next !== undefined; next = left.shift()) {
-      made.set(next, await makeForTenant(next, making));
+      try {
+        made.set(next, await makeForTenant(next, making));
+      } catch (error) {
+        if (!isKeyRefused(error)) throw error;
+        refused.set(next, error);
+      }
       // Small bodies are made without a wait: what comes meanwhile has its turn.
       if (made.size % TENANTS_AT_ONCE === 0) await turn();
     }
   };
   await Promise.all(Array.from({ length: Math.min(CONCURRENT, tenants.length) }, work));
-  return tenants.flatMap(each => made.get(each)!);
+  const packed = tenants.filter(each => made.has(each));
+  return { segments: packed.flatMap(each => made.get(each)!), packed, refused };
 }
 
 async function makeForTenant(

@@ -288,10 +288,14 @@ export class Shipper {
     if (pack.length === 0) return;
     this.#making = { contents: pack, sinceMs: this.#nowMs() };
     const making = { keys: this.#options.keys, budget: this.#budget, nowMs: this.#nowMs };
-    const tenants = pack.map(({ line, items }) => ({ tenant: line.tenant, items }));
-    const segments = await untilAnswered(this.#stop.signal, () => makeSegments(tenants, making));
+    const tenants = pack.map(({ line, items }) => ({ tenant: line.tenant, line, items }));
+    const made = await untilAnswered(this.#stop.signal, () => makeSegments(tenants, making));
     this.#making = undefined;
-    writer.write(segments, pack);
+    for (const [{ tenant, items }, error] of made.refused) {
+      this.#failures.note(tenant, error);
+      this.#withLine(tenant, line => line.giveUp(items));
+    }
+    if (made.packed.length > 0) writer.write(made.segments, made.packed);
   }
 
   #packStored(pack: readonly PackedTenant[]): void {

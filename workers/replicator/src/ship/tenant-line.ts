@@ -263,7 +263,16 @@ export class TenantLine {
   /** Items whose log could not be flushed cannot be stored, nor what follows on them. */
   dropUnflushed(): void {
     const first = this.#items.findIndex(item => item.kind !== 'entry' && item.unflushed !== undefined);
-    if (first === -1) return;
+    if (first !== -1) this.#dropFrom(first);
+  }
+
+  /** What was taken cannot be stored, nor what follows on it. */
+  giveUp(items: readonly PackItem[]): void {
+    this.#items.unshift(...items);
+    this.#dropFrom(0);
+  }
+
+  #dropFrom(first: number): void {
     const dropped = this.#items.splice(first);
     for (const item of dropped) {
       const { commits, bytes } = numbersOf(item);
@@ -273,6 +282,8 @@ export class TenantLine {
     // Nothing has to be before it.
     const end = dropped.findLast(item => item.kind === 'entry' && item.entry.kind === 'deleted');
     if (end !== undefined) this.#items.push(end);
+    // A file that is read only for a shorter chain has to be read now.
+    this.#renews = false;
     if (this.#state === 'chained') this.#break('lost');
   }
 
