@@ -63,6 +63,22 @@ it('makes one key for a tenant, also where several make it at the same moment', 
   expect(new Set(sealed.map(({ key }) => key)).size).toBe(1);
 });
 
+it('takes the key that another process makes between its own two reads', async () => {
+  const get = store.get.bind(store);
+  let made: Promise<{ readonly key: string }> | undefined;
+  store.get = async key => {
+    const found = await get(key);
+    if (made === undefined) {
+      made = keyring({ keys: 'tenant' }).seal(PLACE, BODY);
+      await made;
+    }
+    return found;
+  };
+  const { key } = await keyring({ keys: 'tenant' }).seal(PLACE, BODY);
+  expect(key).toBe((await made!).key);
+  expect(JSON.parse(store.objects.get('keys/acme.json')!.toString()).keys).toHaveLength(1);
+});
+
 it('reads nothing of an erased tenant, and gives it another key', async () => {
   const keys = keyring({ keys: 'tenant' });
   const { body, key } = await keys.seal(PLACE, BODY);

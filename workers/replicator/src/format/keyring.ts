@@ -200,6 +200,12 @@ export class Keyring {
     const found = await this.#store.get(keyObject(tenant));
     // A key that cannot be used now is kept: its master key may be given again.
     const former = found === undefined ? [] : keysIn(tenant, found.body);
+    const there = this.#unwrap({ v: 1, tenant, keys: former }).at(-1);
+    if (there !== undefined && 'key' in there) {
+      // Another process made it meanwhile, and may have stored bodies under it.
+      this.forget(tenant);
+      return there;
+    }
     const stored: TenantKeys = { v: 1, tenant, keys: [...former, this.#wrap(tenant, made)] };
     const put = await this.#store.put(keyObject(tenant), Buffer.from(JSON.stringify(stored)), {
       condition: found === undefined ? { kind: 'new' } : { kind: 'etag', etag: found.etag },
