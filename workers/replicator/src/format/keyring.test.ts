@@ -4,6 +4,8 @@ import { MemoryStore } from '../../test-support/memory-store.ts';
 import { Keyring, type KeyringOptions } from './keyring.ts';
 
 const PLACE = { tenant: 'acme', kind: 'pages', min: 2, max: 4 } as const;
+const FULL = { ...PLACE, kind: 'full' } as const;
+const isDeleted = async () => {};
 const BODY = Buffer.from('pages of a tenant');
 const [MASTER, OTHER] = [randomBytes(32).toString('base64'), randomBytes(32).toString('base64')] as const;
 let store: MemoryStore;
@@ -82,16 +84,42 @@ it('takes the key that another process makes between its own two reads', async (
 it('reads nothing of an erased tenant, and gives it another key', async () => {
   const keys = keyring({ keys: 'tenant' });
   const { body, key } = await keys.seal(PLACE, BODY);
-  await keys.erase('acme', 5);
+  await keys.erase('acme', 5, isDeleted);
   await expect(keys.open(PLACE, key, body)).rejects.toMatchObject({ code: 'REPLICA_REFUSED' });
-  const next = await keys.seal(PLACE, BODY);
+  // Nothing can be read on top of what was erased.
+  await expect(keys.seal(PLACE, BODY)).rejects.toMatchObject({ details: { reason: 'key missing' } });
+  const next = await keys.seal(FULL, BODY);
   expect(next.key).not.toBe(key);
-  expect(await keyring({ keys: 'tenant' }).open(PLACE, next.key, next.body)).toEqual(BODY);
+  expect(await keyring({ keys: 'tenant' }).open(FULL, next.key, next.body)).toEqual(BODY);
+  expect([await keys.hasStill('acme', key), await keys.hasStill('acme', next.key)]).toEqual([false, true]);
+});
+
+it('leaves a tenant its key that came while it was erased', async () => {
+  const keys = keyring({ keys: 'tenant' });
+  const { body, key } = await keys.seal(PLACE, BODY);
+  let checks = 0;
+  const comes = async () => {
+    if (++checks === 2) throw new Error('it came');
+  };
+  await expect(keys.erase('acme', 5, comes)).rejects.toThrow('it came');
+  expect(await keyring({ keys: 'tenant' }).open(PLACE, key, body)).toEqual(BODY);
+});
+
+it('takes no key away that a tenant got while it was erased', async () => {
+  const keys = keyring({ keys: 'tenant' });
+  await keys.seal(PLACE, BODY);
+  let full: Awaited<ReturnType<Keyring['seal']>> | undefined;
+  const comes = async () => {
+    if (store.objects.get('keys/acme.json')!.includes('wrapped')) return;
+    full ??= await keyring({ keys: 'tenant' }).seal(FULL, BODY);
+  };
+  await keys.erase('acme', 5, comes);
+  expect(await keyring({ keys: 'tenant' }).open(FULL, full!.key, full!.body)).toEqual(BODY);
 });
 
 it('refuses a master key of another length, and to erase under one key for all', async () => {
   expect(() => keyring({ masterKeys: ['c2hvcnQ='] })).toThrow('must have 32');
-  await expect(keyring().erase('acme', 5)).rejects.toMatchObject({ code: 'MISCONFIGURED' });
+  await expect(keyring().erase('acme', 5, isDeleted)).rejects.toMatchObject({ code: 'MISCONFIGURED' });
 });
 
 it('takes keys that another keyring has read, and reads again what does not fit any more', async () => {
@@ -105,9 +133,9 @@ it('takes keys that another keyring has read, and reads again what does not fit 
   expect(await given.open(PLACE, first.key, first.body)).toEqual(BODY);
   expect(store.requests.get).toBe(get);
   // Erased by another process, and sealed again since.
-  await keyring({ keys: 'tenant' }).erase('acme', 5);
-  const next = await keyring({ keys: 'tenant' }).seal(PLACE, BODY);
-  expect(await given.open(PLACE, next.key, next.body)).toEqual(BODY);
+  await keyring({ keys: 'tenant' }).erase('acme', 5, isDeleted);
+  const next = await keyring({ keys: 'tenant' }).seal(FULL, BODY);
+  expect(await given.open(FULL, next.key, next.body)).toEqual(BODY);
   expect((await given.seal(PLACE, BODY)).key).toBe(next.key);
   await expect(given.open(PLACE, first.key, first.body)).rejects.toMatchObject({
     details: { reason: 'key missing' },
@@ -117,7 +145,7 @@ it('takes keys that another keyring has read, and reads again what does not fit 
 it('lists tenants with keys of their own, and knows which were erased', async () => {
   const keys = keyring({ keys: 'tenant' });
   for (const tenant of ['acme', 'bank']) await keys.seal({ ...PLACE, tenant }, BODY);
-  await keys.erase('bank', 5);
+  await keys.erase('bank', 5, isDeleted);
   const tenants = [];
   for await (const tenant of keys.tenants()) tenants.push(tenant);
   expect(tenants).toEqual(['acme', 'bank']);
@@ -132,14 +160,14 @@ it('refuses a key that cannot be used, and seals a full segment with another, be
   const first = await keyring({ keys: 'tenant' }).seal(PLACE, BODY);
   const other = keyring({ keys: 'tenant', masterKeys: [OTHER] });
   await expect(other.seal(PLACE, BODY)).rejects.toMatchObject({ details: { reason: 'key missing' } });
-  await expect(other.seal({ ...PLACE, kind: 'full' }, BODY, false)).rejects.toMatchObject({
+  await expect(other.seal(FULL, BODY, false)).rejects.toMatchObject({
     details: { reason: 'key missing' },
   });
-  const full = await other.seal({ ...PLACE, kind: 'full' }, BODY);
+  const full = await other.seal(FULL, BODY);
   expect((await other.seal(PLACE, BODY)).key).toBe(full.key);
   const both = keyring({ keys: 'tenant', masterKeys: [MASTER, OTHER] });
   expect(await both.open(PLACE, first.key, first.body)).toEqual(BODY);
-  expect(await both.open({ ...PLACE, kind: 'full' }, full.key, full.body)).toEqual(BODY);
+  expect(await both.open(FULL, full.key, full.body)).toEqual(BODY);
 });
 
 it('takes a damaged object for a key that cannot be used', async () => {
@@ -149,6 +177,6 @@ it('takes a damaged object for a key that cannot be used', async () => {
   const refusal = { code: 'REPLICA_REFUSED', details: { reason: 'damaged key' } };
   await expect(keys.open(PLACE, key, body)).rejects.toMatchObject(refusal);
   await expect(keys.seal(PLACE, BODY)).rejects.toMatchObject(refusal);
-  const full = await keys.seal({ ...PLACE, kind: 'full' }, BODY);
+  const full = await keys.seal(FULL, BODY);
   expect((await keys.seal(PLACE, BODY)).key).toBe(full.key);
 });

@@ -1,6 +1,6 @@
 import { createCipheriv, createDecipheriv, createHash, hkdfSync, randomBytes } from 'node:crypto';
 import { isOnewriterError, OnewriterError } from '@onewriter/protocol';
-import type { ObjectStore } from '../store/object-store.ts';
+import type { ObjectStore, PutCondition, StoredObject } from '../store/object-store.ts';
 import type { ChainState } from './chain-state.ts';
 import type { SegmentEntry } from './entry.ts';
 
@@ -134,24 +134,55 @@ export class Keyring {
     }
   }
 
-  /** Makes all that is stored of a tenant unreadable, for ever. Only with a key for each tenant. */
-  async erase(tenant: string, atMs: number): Promise<void> {
+  /**
+   * Makes all that is stored of a tenant unreadable, for ever. Only with a key for each tenant.
+   * @param check throws where the tenant must not be erased: asked before its key is taken away, and once more after that, as a
+   * tenant of its name may have come and use it; then it gets the key back
+   */
+  async erase(tenant: string, atMs: number, check: () => Promise<void>): Promise<void> {
     if (!this.#perTenant)
       throw new OnewriterError(
         'MISCONFIGURED',
         'Tenants have no keys of their own: ONEWRITER_REPLICA_KEYS is "one".',
       );
     this.forget(tenant);
+    const key = keyObject(tenant);
+    const found = await this.#store.get(key);
+    await check();
     const erased: TenantKeys = { v: 1, tenant, keys: [], erasedAtMs: atMs };
-    // A folder keeps former states of an object; only deleting it removes them.
-    await this.#store.delete([keyObject(tenant)]);
-    await this.#store.put(keyObject(tenant), Buffer.from(JSON.stringify(erased)));
+    const body = Buffer.from(JSON.stringify(erased));
+    const put = await this.#store.put(key, body, { condition: asIn(found) });
+    const present = put.kind === 'stored' ? put : await this.#store.get(key);
+    // Another process has changed it; a reply that was lost looks alike.
+    const isTaken =
+      put.kind === 'stored' || (present !== undefined && 'body' in present && present.body.equals(body));
+    if (!isTaken) return this.erase(tenant, atMs, check);
+    try {
+      await check();
+    } catch (error) {
+      // Not where the tenant has another one since.
+      if (found !== undefined)
+        await this.#store.put(key, found.body, { condition: { kind: 'etag', etag: present!.etag } });
+      throw error;
+    }
+    await this.#store.removeFormer?.(key);
   }
 
   /** Whether {@link erase} was done, and the tenant has no other key since. */
   async isErased(tenant: string): Promise<boolean> {
     const found = await this.#store.get(keyObject(tenant));
     return found !== undefined && parseKeys(tenant, found.body).keys.length === 0;
+  }
+
+  /** Whether a tenant still has a key of its own, as the store says now. */
+  async hasStill(tenant: string, keyId: string): Promise<boolean> {
+    this.forget(tenant);
+    try {
+      return (await this.#keysOf(tenant)).some(({ id }) => id === keyId);
+    } catch (error) {
+      if (isKeyRefused(error)) return false;
+      throw error;
+    }
   }
 
   /** Tenants with keys of their own: lists the store. */
@@ -198,6 +229,8 @@ export class Keyring {
     // There is none, or it was erased, or cannot be used: what comes from now on has another.
     const made = { id: `t${randomBytes(8).toString('hex')}`, key: randomBytes(KEY_BYTES) };
     const found = await this.#store.get(keyObject(tenant));
+    if (found !== undefined && !mayReplace && keysIn(tenant, found.body).length === 0)
+      throw refused(tenant, 'The key of the tenant was erased, and with it what comes before.', KEY_MISSING);
     // A key that cannot be used now is kept: its master key may be given again.
     const former = found === undefined ? [] : keysIn(tenant, found.body);
     const there = this.#unwrap({ v: 1, tenant, keys: former }).at(-1);
@@ -207,9 +240,8 @@ export class Keyring {
       return there;
     }
     const stored: TenantKeys = { v: 1, tenant, keys: [...former, this.#wrap(tenant, made)] };
-    const put = await this.#store.put(keyObject(tenant), Buffer.from(JSON.stringify(stored)), {
-      condition: found === undefined ? { kind: 'new' } : { kind: 'etag', etag: found.etag },
-    });
+    const body = Buffer.from(JSON.stringify(stored));
+    const put = await this.#store.put(keyObject(tenant), body, { condition: asIn(found) });
     this.forget(tenant);
     return put.kind === 'stored' ? made : this.#newestOf(tenant, mayReplace);
   }
@@ -300,6 +332,11 @@ function keysIn(tenant: string, body: Buffer): TenantKeys['keys'] {
 function damagedKey(tenant: string): OnewriterError {
   const message = `The object ${keyObject(tenant)} of the replica cannot be used: it was changed in the store.`;
   return refused(tenant, message, KEY_DAMAGED);
+}
+
+/** It must be as it was read. */
+function asIn(found: StoredObject | undefined): PutCondition {
+  return found === undefined ? { kind: 'new' } : { kind: 'etag', etag: found.etag };
 }
 
 function keyObject(tenant: string): string {

@@ -26,9 +26,11 @@ export function eraseHistory(accesses: readonly ReplicaAccess[], tenant: string)
       const message = `The replica has nothing of tenant ${tenant}: it expired, or was never stored.`;
       throw new OnewriterError('TENANT_NOT_FOUND', message, { tenant });
     }
-    if (chain?.isAlive) throw notDeleted(tenant);
+    const check = async () => {
+      if ((await readState(replicas[0]!.store)).tenants.get(tenant)?.isAlive) throw notDeleted(tenant);
+    };
     // The first one first: the copies get its keys.
-    for (const { keys } of replicas) await keys.erase(tenant, Date.now());
+    for (const { keys } of replicas) await keys.erase(tenant, Date.now(), check);
     return { tenant, stores: replicas.map(({ store }) => store.address) };
   });
 }

@@ -27,8 +27,8 @@ export interface TenantItems {
 
 export interface MadeSegments<T extends TenantItems> {
   readonly segments: readonly PackedSegment[];
-  /** The tenants that have them. */
-  readonly packed: readonly T[];
+  /** The tenants that have them, with the key of the newest full segment of each. */
+  readonly packed: readonly (T & { readonly fullKey: string | undefined })[];
   /** Tenants that have none of them, as their key cannot be used. */
   readonly refused: ReadonlyMap<T, OnewriterError>;
 }
@@ -57,8 +57,13 @@ export async function makeSegments<T extends TenantItems>(
     }
   };
   await Promise.all(Array.from({ length: Math.min(CONCURRENT, tenants.length) }, work));
-  const packed = tenants.filter(each => made.has(each));
-  return { segments: packed.flatMap(each => made.get(each)!), packed, refused };
+  const kept = tenants.filter(each => made.has(each));
+  const packed = kept.map(each => ({ ...each, fullKey: fullKeyOf(made.get(each)!) }));
+  return { segments: kept.flatMap(each => made.get(each)!), packed, refused };
+}
+
+function fullKeyOf(segments: readonly PackedSegment[]): string | undefined {
+  return segments.findLast(({ entry }) => entry.kind === 'full')?.entry.key;
 }
 
 async function makeForTenant(

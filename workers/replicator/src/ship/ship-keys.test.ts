@@ -15,6 +15,14 @@ const INSERT = 'INSERT INTO t(a) VALUES (hex(randomblob(300)))';
 const [FORMER, NEWEST] = [randomBytes(32).toString('base64'), randomBytes(32).toString('base64')] as const;
 
 class TestStore extends MemoryStore implements OpenStore {
+  /** Called before each PUT of a pack. */
+  beforePack = async () => {};
+
+  override async put(key: string, body: Uint8Array, options: Parameters<MemoryStore['put']>[2] = {}) {
+    if (key.startsWith('packs/')) await this.beforePack();
+    return super.put(key, body, options);
+  }
+
   status() {
     return { address: this.address, ok: true, requests: this.requests, bytesOut: 0, bytesIn: 0 };
   }
@@ -114,4 +122,21 @@ test('a key under a master key that is not given stops no tenant, and is kept', 
   expect(new Set(keys.map(({ master }: { master: string }) => master)).size).toBe(2);
   // All of it can be read with both.
   expect(await keyring(NEWEST, FORMER).rewrap('acme')).toBe(true);
+});
+
+test('a tenant that came while one of its name was erased begins with another key', async () => {
+  const ship = shipWith(FORMER);
+  await ship.shipper.start();
+  let erased = false;
+  store.beforePack = async () => {
+    if (erased) return;
+    erased = true;
+    // The store has nothing of the tenant yet.
+    await keyring(FORMER).erase('acme', 5, async () => {});
+  };
+  ship.file('acme').commit(CREATE);
+  await isStored(ship, 'acme', FORMER);
+  ship.file('acme').commit(INSERT);
+  await isStored(ship, 'acme', FORMER);
+  expect(ship.fatal).toEqual([]);
 });

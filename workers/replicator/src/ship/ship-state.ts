@@ -10,6 +10,8 @@ import type { TenantLine } from './tenant-line.ts';
 export interface PackedTenant {
   readonly line: TenantLine;
   readonly items: readonly PackItem[];
+  /** Of the newest full segment among them: the key it was sealed with. */
+  readonly fullKey?: string | undefined;
 }
 
 /** A pack that is being made or stored. */

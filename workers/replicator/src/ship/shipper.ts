@@ -17,6 +17,7 @@ import { FileSweep } from './file-sweep.ts';
 import { LogFlushes } from './flush-logs.ts';
 import { FullQueue, type ReadFull } from './full-queue.ts';
 import { FullReasons } from './full-reasons.ts';
+import { findLostKeys } from './lost-keys.ts';
 import { makeSegments } from './make-segments.ts';
 import type { FromReplicator, ReplicatorData, ToReplicator } from './messages.ts';
 import { PackTimer } from './pack-timer.ts';
@@ -308,6 +309,14 @@ export class Shipper {
     for (const message of storedMessages(stored, nowMs)) this.#options.post(message);
     this.#noteIdle();
     void this.#makePacks();
+    void this.#beginLost(pack).catch(error => this.#failed(error));
+  }
+
+  async #beginLost(pack: readonly PackedTenant[]): Promise<void> {
+    for (const line of await findLostKeys(pack, this.#options.keys, this.#stop.signal)) {
+      line.damaged();
+      this.#changed(line, false);
+    }
   }
 
   #noteIdle(): void {

@@ -53,6 +53,8 @@ export interface ObjectStore {
   ): Promise<{ readonly kind: 'stored'; readonly etag: string } | { readonly kind: 'exists' }>;
   /** Keys that are not there are passed over. */
   delete(keys: readonly string[], options?: CallOptions): Promise<void>;
+  /** Removes former states of an object that the store keeps besides the present one. Absent: it keeps none of its own accord. */
+  removeFormer?(key: string, options?: CallOptions): Promise<void>;
   /** All objects whose keys begin with `prefix`, in order of the keys, page by page. */
   list(
     prefix: string,

@@ -1,4 +1,4 @@
-import { chmod, mkdir, readdir, readFile, rename, utimes, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, rename, unlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { temporaryDirectory } from '@onewriter/testkit';
 import { expect, onTestFinished, test } from 'vitest';
@@ -69,6 +69,23 @@ test('keeps the newest state under its plain name, and few older ones', async ()
   }
   expect(await readFile(join(root, 'head.json'), 'utf8')).toBe('20');
   expect((await readdir(join(root, '.versions/head.json'))).length).toBeLessThanOrEqual(9);
+});
+
+test('removes former states, and leaves the newest under both names', async () => {
+  const { root, store } = await open();
+  await store.put('keys/acme.json', Buffer.from('former'));
+  await store.removeFormer!('keys/acme.json');
+  const { etag } = (await store.get('keys/acme.json'))!;
+  await store.put('keys/acme.json', Buffer.from('newest'), { condition: { kind: 'etag', etag } });
+  const { etag: next } = (await store.get('keys/acme.json'))!;
+  await store.put('keys/acme.json', Buffer.from('erased'), { condition: { kind: 'etag', etag: next } });
+  // A process was killed before it had replaced the plain file.
+  await unlink(join(root, 'keys/acme.json'));
+  await writeFile(join(root, 'keys/acme.json'), 'newest');
+  await store.removeFormer!('keys/acme.json');
+  expect((await store.get('keys/acme.json'))!.body.toString()).toBe('erased');
+  expect(await readFile(join(root, 'keys/acme.json'), 'utf8')).toBe('erased');
+  expect(await readdir(join(root, '.versions/keys/acme.json'))).toHaveLength(1);
 });
 
 test('does not let one win that was stopped while others changed the object many times', async () => {

@@ -6,7 +6,14 @@ import { assertKey, assertPrefix, assertRange, resolveRange } from '../store-key
 import { type OpenStore, type RequestKind, StoreWatch } from '../store-watch.ts';
 import { CallSlots } from './call-slots.ts';
 import { Directory } from './directory.ts';
-import { changeVersion, hasVersions, newestVersion, removeVersions, type Version } from './versions.ts';
+import {
+  changeVersion,
+  hasVersions,
+  newestVersion,
+  removeFormer,
+  removeVersions,
+  type Version,
+} from './versions.ts';
 import { walkKeys } from './walk-keys.ts';
 
 /** Calls that the file system has not answered, given up or not. A mount that hangs must not fill the memory. */
@@ -104,6 +111,14 @@ export class FileStore implements OpenStore {
         for (const key of keys.slice(from, from + PAGE)) await removeVersions(this.#directory, key);
       });
     }
+  }
+
+  async removeFormer(key: string, options: CallOptions = {}): Promise<void> {
+    assertKey(key);
+    await this.#call('delete', `DELETE of former states of ${key}`, options, 0, async () => {
+      await this.#directory.assertSame();
+      await removeFormer(this.#directory, key);
+    });
   }
 
   async *list(

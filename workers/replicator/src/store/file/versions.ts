@@ -1,4 +1,4 @@
-import { readdir, stat } from 'node:fs/promises';
+import { readdir, readFile, stat } from 'node:fs/promises';
 import type { Directory } from './directory.ts';
 
 /*
@@ -63,6 +63,17 @@ export async function changeVersion(
 /** Whether an object was ever changed by {@link changeVersion}. */
 export async function hasVersions(directory: Directory, key: string): Promise<boolean> {
   return (await numbersOf(directory, key)).length > 0;
+}
+
+/** Removes all states of an object but the newest. */
+export async function removeFormer(directory: Directory, key: string): Promise<void> {
+  const numbers = await numbersOf(directory, key);
+  const newest = numbers.at(-1);
+  if (newest === undefined) return;
+  for (const number of numbers.slice(0, -1)) await directory.remove(versionName(key, number));
+  // The plain file is an older one where a process was killed before it had replaced that, too.
+  const body = await readFile(directory.path(versionName(key, newest)));
+  await directory.withDraft(body, draft => directory.renameOver(draft, key));
 }
 
 /** Removes an object with all its states. What changes it at the same time may bring it back. */
