@@ -32,7 +32,8 @@ export async function eraseReplica(tenant: string, options: EraseOptions): Promi
   const erased = options.offline
     ? await erase()
     : await withRedis(target, redis => audited(redis, target.group, 'replica.erase', tenant, erase));
-  const text = `erased ${tenant}: nothing of it can be read any more in ${erased.stores.join(', ')}\n`;
+  const stores = erased.stores.join(', ');
+  const text = `erased ${tenant}: what was stored with its own key cannot be read any more in ${stores}; anything older expires\n`;
   process.stdout.write(options.json ? `${JSON.stringify(erased)}\n` : text);
   return EXIT.ok;
 }

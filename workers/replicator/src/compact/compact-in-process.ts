@@ -42,10 +42,13 @@ export interface CompactArgs extends PublicAccess, LeaderFacts {
  */
 export async function compactInProcess(request: CompactRequest): Promise<Compacted> {
   const { place, access, term, retentionMs, elapsedMs, tenantKeys, signal } = request;
-  const keysFile = tenantKeys.length === 0 ? undefined : join(place.dataDir, 'replica', 'tenant-keys.json');
+  const path = join(place.dataDir, 'replica', 'tenant-keys.json');
+  // Of a process that was killed: keys in it may be erased since.
+  rmSync(path, { force: true });
+  const keysFile = tenantKeys.length === 0 ? undefined : path;
   if (keysFile !== undefined) {
-    mkdirSync(dirname(keysFile), { recursive: true });
-    writeFileSync(keysFile, JSON.stringify(tenantKeys), { mode: 0o600 });
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, JSON.stringify(tenantKeys), { mode: 0o600 });
   }
   try {
     const args = { ...publicAccess(access), term, retentionMs, elapsedMs, keysFile };
@@ -53,7 +56,7 @@ export async function compactInProcess(request: CompactRequest): Promise<Compact
     const limits = { timeoutMs: () => TIMEOUT_MS, memoryBytes: MEMORY_BYTES };
     return await runOneJob({ place, job }, ALL, { limits, env: jobEnv(access), signal });
   } finally {
-    if (keysFile !== undefined) rmSync(keysFile, { force: true });
+    rmSync(path, { force: true });
   }
 }
 

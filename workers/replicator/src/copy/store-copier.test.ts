@@ -132,6 +132,42 @@ describe('StoreCopier', () => {
     expect(order.indexOf('keys/acme.json')).toBeLessThan(pack);
   });
 
+  it('brings no key back that is erased, or put under another master key, while it is copied', async () => {
+    const KEY = 'keys/acme.json';
+    for (const isErased of [true, false]) {
+      const source = new Source();
+      const to = new MemoryStore();
+      source.store.objects.set(KEY, Buffer.from('former'));
+      if (isErased) to.objects.set(KEY, Buffer.from('former, in the copy'));
+      source.pack({ key: 't1' });
+      const get = source.store.get.bind(source.store);
+      source.store.get = async (key, options) => {
+        const found = await get(key, options);
+        if (key === KEY && found?.body.toString() === 'former') {
+          for (const store of [source.store, to])
+            if (store.objects.has(KEY)) store.objects.set(KEY, Buffer.from('now'));
+        }
+        return found;
+      };
+      await copierOf(source.store, to).copy();
+      expect(to.objects.get(KEY)?.toString()).toBe('now');
+    }
+  });
+
+  it('gives up for now where a key does not stay as it is', async () => {
+    const source = new Source();
+    source.pack({ key: 't1' });
+    const get = source.store.get.bind(source.store);
+    let state = 0;
+    source.store.get = async (key, options) => {
+      if (key.startsWith('keys/')) source.store.objects.set(key, Buffer.from(`state ${++state}`));
+      return get(key, options);
+    };
+    await expect(copierOf(source.store, new MemoryStore()).copy()).rejects.toMatchObject({
+      code: 'REPLICA_UNAVAILABLE',
+    });
+  });
+
   it('copies what merging stored beside a pack, and no part a second time', async () => {
     const source = new Source();
     const to = new MemoryStore();

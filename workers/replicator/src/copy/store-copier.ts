@@ -28,6 +28,8 @@ const HEAD_EVERY_MS = 30_000;
 const PAUSES = Object.freeze({ firstMs: 500, maxMs: 60_000 });
 /** Packs that were just stored are not read again; bytes that are kept for this. */
 const MAX_KEPT_BYTES = 32 * 1024 * 1024;
+/** Of an object that others change while it is copied. */
+const MAX_TRIES = 5;
 const LEVELS = [0, 1, 2, 3] as const;
 const COMPACTED = [1, 2, 3] as const;
 
@@ -168,13 +170,13 @@ export class StoreCopier {
       if (before?.catalogs.some(catalog => catalog.key === key)) continue;
       await this.#copyObject(key);
     }
-    await this.#copyObject(LEADER_KEY, true);
+    await this.#copyState(LEADER_KEY);
     if (before !== undefined) await this.#deleteGone(before, head);
     const condition: PutCondition =
       there.etag === undefined ? { kind: 'new' } : { kind: 'etag', etag: there.etag };
     const put = await to.put(HEAD_KEY, Buffer.from(JSON.stringify(head)), { ...this.#call, condition });
     // Another copier has a newer one, perhaps; or this is a retry of what was done. The next look reads both again.
-    if (put.kind === 'exists') throw changedMeanwhile(to.address);
+    if (put.kind === 'exists') throw changedMeanwhile(HEAD_KEY, to.address);
     this.#mark = { ...this.#mark!, headEtag: found.etag };
     await this.#writeMark();
   }
@@ -237,7 +239,7 @@ export class StoreCopier {
   async #copyParts({ tenant, key, parts }: SegmentEntry): Promise<void> {
     // A key of the tenant's own is an object, too.
     if (key.startsWith('t') && !this.#copiedKeys.has(key)) {
-      await this.#copyObject(`keys/${tenant}.json`, true);
+      await this.#copyState(`keys/${tenant}.json`);
       this.#copiedKeys.add(key);
     }
     for (let part = 0; part < (parts?.count ?? 0); part++) await this.#copyPart(partKey(parts!.prefix, part));
@@ -250,13 +252,27 @@ export class StoreCopier {
     if (there === undefined) await this.#copyObject(key);
   }
 
-  async #copyObject(key: string, mayChange = false): Promise<void> {
-    const { from, to } = this.#options;
-    const found = await from.get(key, this.#call);
+  async #copyObject(key: string): Promise<void> {
+    const found = await this.#options.from.get(key, this.#call);
     // It expired since: nothing needs it any more.
-    if (found === undefined) return;
-    if (mayChange) await to.put(key, found.body, this.#call);
-    else await this.#put(key, found.body);
+    if (found !== undefined) await this.#put(key, found.body);
+  }
+
+  /** An object that changes, and may be changed in the copy, too: a key that is erased in both while it is copied stays erased. */
+  async #copyState(key: string): Promise<void> {
+    const { from, to } = this.#options;
+    for (let tries = 1; tries <= MAX_TRIES; tries++) {
+      const there = await to.get(key, this.#call);
+      const found = await from.get(key, this.#call);
+      if (found === undefined || there?.body.equals(found.body)) return;
+      const condition: PutCondition =
+        there === undefined ? { kind: 'new' } : { kind: 'etag', etag: there.etag };
+      const put = await to.put(key, found.body, { ...this.#call, condition });
+      // It may have changed in the first store before the copy had it.
+      const now = put.kind === 'stored' ? await from.get(key, this.#call) : undefined;
+      if (now?.etag === found.etag) return;
+    }
+    throw changedMeanwhile(key, to.address);
   }
 
   async #put(key: string, bytes: Buffer): Promise<void> {
@@ -295,8 +311,8 @@ function entriesOf(pack: Buffer): PackIndex['entries'] {
   }
 }
 
-function changedMeanwhile(address: string): OnewriterError {
-  const message = `${HEAD_KEY} of ${address} changed while it was copied: two brokers copy to it, or a reply was lost.`;
+function changedMeanwhile(key: string, address: string): OnewriterError {
+  const message = `${key} of ${address} changed while it was copied: two brokers copy to it, or a reply was lost.`;
   return new OnewriterError('REPLICA_UNAVAILABLE', message);
 }
 
