@@ -1,5 +1,5 @@
 import type { DataPlace } from '@onewriter/files';
-import { type HistoryPoint, OnewriterError } from '@onewriter/protocol';
+import { type HistoryPoint, OnewriterError, realDatabasePath, tenantFile } from '@onewriter/protocol';
 import { type ReplicaAccess, readHistoryInProcess, stagePoint } from '@onewriter/replicator';
 import type { Owner } from '../security/shares.ts';
 import { Turns } from '../security/turns.ts';
@@ -30,7 +30,7 @@ export interface GatewayReplicaOptions {
   /** Limit of each process. */
   readonly memoryBytes: number;
   /** Where files of former points lie, and how they are read. */
-  readonly files: Omit<PointFilesOptions, 'stage' | 'dbFile'>;
+  readonly files: Omit<PointFilesOptions, 'stage' | 'dbFile' | 'fileOf'>;
 }
 
 /** Each is a process: 0.35 s of CPU, and a few requests of the store. */
@@ -54,6 +54,7 @@ export function createGatewayReplica(options: GatewayReplicaOptions): GatewayRep
   const files = new PointFiles({
     ...options.files,
     dbFile: place.dbFile,
+    fileOf: tenant => realDatabasePath(tenantFile(place.dataDir, tenant, place.dbFile)),
     stage: request =>
       stagePoint(place, {
         ...{ ...request, access, maxBytes: MAX_POINT_FILE_BYTES, priority: 'usual' },

@@ -29,6 +29,7 @@ function world(options: Partial<PointFilesOptions> = {}) {
         signal.addEventListener('abort', () => end(signal.reason));
       }),
     dbFile: 'tenant.db',
+    fileOf: tenant => `${tenant}/tenant.db`,
     makeFolder: async () => {
       open.folders++;
       return mkdtempSync(join(parent, 'folder-'));
@@ -94,6 +95,15 @@ test('restores the newest state each time: it is another one', async () => {
     staged.at(-1)!.end();
     await used;
   }
+});
+
+test('does not give the file of a deleted tenant to another one of its name', async () => {
+  let file = 'acme/tenant.db';
+  const { staged, restored } = world({ fileOf: () => file });
+  const former = await restored(3);
+  file = 'acme/tenant.0123456789abcdef.db';
+  expect((await restored(3)).name).not.toBe(former.name);
+  expect(staged).toHaveLength(2);
 });
 
 test('removes a file that was not read for five minutes, and with the last one all else', async () => {

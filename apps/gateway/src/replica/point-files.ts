@@ -13,7 +13,7 @@ import { Turns } from '../security/turns.ts';
  *
  *   restored ──▶ kept, and read ──▶ removed: not read for a while, or another file needs its place
  *
- * Requests for the same commit share a file. All lie in one temporary folder that looks like a data directory, with processes for reads of
+ * Requests for the same commit share a file, for as long as its tenant's own file is the same. All lie in one temporary folder that looks like a data directory, with processes for reads of
  * their own: those of tenants open nothing else. Folder and processes go with the last file.
  */
 
@@ -42,6 +42,8 @@ export interface PointFilesOptions {
     request: Pick<PointFileRequest, 'tenant' | 'point' | 'signal'> & { readonly path: string },
   ) => Promise<Pick<PointFile, 'commitSeq' | 'atMs'>>;
   readonly dbFile: string;
+  /** Path of the tenant's own file: under a name that was given again it is another one, which counts commits from 1. */
+  readonly fileOf: (tenant: string) => string;
   readonly makeFolder: () => Promise<string>;
   readonly removeFolder: (path: string) => Promise<void>;
   readonly openReads: (dataDir: string) => PointReads;
@@ -150,7 +152,7 @@ export class PointFiles {
     // Which commit is the newest, or that of a time, is known only when it is restored.
     const isNamed = point.kind === 'commitSeq' || point.kind === 'pos';
     const name = `p${++this.#made}`;
-    const key = isNamed ? `${tenant} ${JSON.stringify(point)}` : name;
+    const key = isNamed ? `${this.#options.fileOf(tenant)} ${JSON.stringify(point)}` : name;
     const known = this.#entries.get(key);
     if (known !== undefined) return known;
     this.#makePlace(owner);
