@@ -33,6 +33,8 @@ export class CompactWorld {
   next = 1;
   term = 1;
   nowMs = 0;
+  /** When the last compaction ended well. */
+  #compactedMs = 0;
   #snapshots = 0;
 
   constructor(masterKeys: readonly string[] = [], keys: 'one' | 'tenant' = 'one') {
@@ -114,8 +116,12 @@ export class CompactWorld {
     await this.store.put(packKey(pack), bytes);
   }
 
-  compact(store: ObjectStore = this.store, retentionMs = 30 * DAY_MS) {
-    return compactOnce({ store, keys: this.keys, term: this.term, retentionMs, nowMs: this.nowMs });
+  async compact(store: ObjectStore = this.store, retentionMs = 30 * DAY_MS) {
+    const { keys, term, nowMs } = this;
+    const elapsedMs = nowMs - this.#compactedMs;
+    const compacted = await compactOnce({ store, keys, term, retentionMs, nowMs, elapsedMs });
+    this.#compactedMs = nowMs;
+    return compacted;
   }
 
   /** What a restore of each tenant would find. */

@@ -13,7 +13,8 @@ export interface CompactHead extends Head {
 }
 
 export interface Dropping {
-  readonly sinceMs: number;
+  /** Of the grace, ms. */
+  readonly leftMs: number;
   /** `kept` as it was: packs from there to `kept` go. */
   readonly from: Head['kept'];
   readonly catalogs: readonly CatalogRef[];

@@ -15,12 +15,12 @@ import { readContents } from './block-contents.ts';
 import { buildSegments } from './build-pack.ts';
 import { chooseCarried, tenantsOnExpired } from './carry.ts';
 import { needsFull } from './chain-limits.ts';
-import { HeadWriter } from './compact-head.ts';
+import { type Dropping, HeadWriter } from './compact-head.ts';
 import { deleteDropped } from './delete-dropped.ts';
 import { groupsOf } from './merge-groups.ts';
 import { nextBlock } from './next-block.ts';
 import { PackSources } from './pack-sources.ts';
-import { dropExpired, isGraceOver, steadyNow } from './retention.ts';
+import { dropExpired, passGrace, steadyNow } from './retention.ts';
 
 /*
  * Compaction, in steps that may end anywhere and be repeated; until the last one no reader sees what the others stored:
@@ -87,6 +87,8 @@ class Compactor {
   #tenants = new Map<string, ChainState>();
   #term = 0;
   readonly #nowMs: number;
+  /** As of now. */
+  readonly #dropping: Dropping | undefined;
   readonly #damagedTenants = new Set<string>();
   readonly #damagedPacks: string[] = [];
 
@@ -96,6 +98,7 @@ class Compactor {
     this.#head = head;
     const { nowMs, elapsedMs = Number.POSITIVE_INFINITY } = options;
     this.#nowMs = steadyNow(head.head, nowMs, elapsedMs);
+    this.#dropping = passGrace(head.head, elapsedMs);
   }
 
   async makePacks(): Promise<readonly PackId[]> {
@@ -113,6 +116,7 @@ class Compactor {
         compacted: { ...compacted, [pack.level]: numbersOf(pack).last },
         catalogs: [...catalogs, ...added],
         seenMs: this.#nowMs,
+        dropping: this.#dropping,
       });
       packs.push(pack);
     }
@@ -136,8 +140,8 @@ class Compactor {
     const nowMs = this.#nowMs;
     const { seenMs = 0 } = this.#head.head;
     // Where nothing was compacted for long.
-    if (nowMs - seenMs >= SEEN_EVERY_MS) await this.#head.change({ seenMs: nowMs });
-    const isOver = isGraceOver(this.#head.head, nowMs);
+    if (nowMs - seenMs >= SEEN_EVERY_MS) await this.#head.change({ seenMs: nowMs, dropping: this.#dropping });
+    const isOver = this.#dropping?.leftMs === 0;
     if (!isOver && dropExpired(this.#head.head, retentionMs, nowMs) === undefined) return;
     // A branch needs what its parent was, wherever that lies, until it has a full segment of its own.
     const { tenants } = await readState(store, this.#call);

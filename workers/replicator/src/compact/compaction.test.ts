@@ -99,7 +99,7 @@ test('ends what runs when it is closed, and runs no more', async () => {
   expect(errors).toEqual([]);
 });
 
-test('counts the time from one run that ended well to the next, by a clock that nothing sets', async () => {
+test('counts the time from one run to the next once, also where one failed, by a clock that nothing sets', async () => {
   const { compaction, elapsed, clock, end } = setUp();
   const beganAt = performance.now();
   compaction.look(0);
@@ -111,6 +111,6 @@ test('counts the time from one run that ended well to the next, by a clock that 
   }
   const lasted = performance.now() - beganAt;
   expect(elapsed[0]).toBe(0);
-  expect(elapsed[2]).toBeGreaterThan(elapsed[1]!);
-  expect(elapsed[2]).toBeLessThanOrEqual(lasted);
+  expect(Math.min(elapsed[1]!, elapsed[2]!)).toBeGreaterThan(0);
+  expect(elapsed[1]! + elapsed[2]!).toBeLessThanOrEqual(lasted);
 });

@@ -7,7 +7,7 @@ const IDLE_MS = 30 * 60_000;
 const PAUSES = Object.freeze({ firstMs: 30_000, maxMs: 30 * 60_000 });
 
 export interface CompactionOptions {
-  /** One run, in a process of its own. @param elapsedMs since the one before began, by a clock that nothing sets; 0 for the first */
+  /** One run, in a process of its own. @param elapsedMs since the one before began, well or not, by a clock that nothing sets; 0 for the first */
   readonly compact: (signal: AbortSignal, elapsedMs: number) => Promise<Compacted>;
   /** What a run found, where anything is to be done about it. The next run waits for it. */
   readonly onFound: (found: Pick<Compacted, 'needsFull' | 'damaged'>) => Promise<void>;
@@ -29,7 +29,7 @@ export class Compaction {
   #block = -1;
   #failures = 0;
   #notBeforeMs = 0;
-  /** When the last run began that ended well, on the monotonic clock. */
+  /** When the last run began, on the monotonic clock: no time counts twice. */
   #beganAt: number | undefined;
 
   constructor(options: CompactionOptions) {
@@ -57,12 +57,10 @@ export class Compaction {
   async #run(): Promise<void> {
     const { compact, onFound, onError, nowMs } = this.#options;
     const beganAt = performance.now();
+    const elapsedMs = beganAt - (this.#beganAt ?? beganAt);
+    this.#beganAt = beganAt;
     try {
-      const { packs, needsFull, damaged } = await compact(
-        this.#stop.signal,
-        beganAt - (this.#beganAt ?? beganAt),
-      );
-      this.#beganAt = beganAt;
+      const { packs, needsFull, damaged } = await compact(this.#stop.signal, elapsedMs);
       this.#failures = 0;
       this.#notBeforeMs = nowMs() + IDLE_MS;
       // There may be more than one run makes.

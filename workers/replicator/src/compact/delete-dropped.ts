@@ -17,7 +17,7 @@ const BATCH = 1_000;
 export async function deleteDropped(
   store: ObjectStore,
   head: CompactHead,
-  dropping: Dropping,
+  dropping: Pick<Dropping, 'from' | 'catalogs'>,
   call: CallOptions,
 ): Promise<readonly number[]> {
   const [oldest] = head.catalogs;

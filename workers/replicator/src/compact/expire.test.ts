@@ -184,3 +184,29 @@ test('lets nothing expire because of a clock that is far ahead, and makes up for
   for (let step = 0; step < 40; step++) await run(DAY_MS);
   expect((await blocks.head()).kept[3]).toBeGreaterThan(1);
 });
+
+test('keeps what was dropped for an hour, also while an absence is made up for', async () => {
+  const blocks = new Blocks();
+  const { world } = blocks;
+  for (let block = 0; block < 2; block++) {
+    await blocks.add(await world.full('acme', true));
+    world.nowMs += DAY_MS;
+  }
+  world.nowMs += 9 * DAY_MS;
+  await world.compact();
+  expect((await blocks.head()).dropping).toBeDefined();
+  const before = blocks.has(2);
+  world.nowMs += 2 * DAY_MS;
+  const run = (elapsedMs: number) =>
+    compactOnce({
+      ...{ store: world.store, keys: world.keys, term: world.term, retentionMs: RETENTION_MS },
+      ...{ nowMs: world.nowMs, elapsedMs },
+    });
+  for (let round = 0; round < 12; round++) {
+    for (let pack = 0; pack < 32; pack++) await world.ship([]);
+    expect((await run(20_000)).packs).toContainEqual(expect.objectContaining({ level: 1 }));
+  }
+  expect(blocks.has(2)).toEqual(before);
+  await run(HOUR_MS);
+  expect(blocks.has(2)).not.toEqual(before);
+});

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { catalogKey } from '../chain/catalog.ts';
 import { FIRST_HEAD } from '../chain/head.ts';
 import type { CompactHead } from './compact-head.ts';
-import { dropExpired, GRACE_MS, isGraceOver } from './retention.ts';
+import { dropExpired, GRACE_MS, passGrace, steadyNow } from './retention.ts';
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
@@ -33,7 +33,7 @@ test('keeps each level as long as it is meant to be', () => {
   expect(dropped.kept).toEqual({ 0: blocks(5), 1: blocks(4), 2: blocks(3), 3: blocks(2) });
   // The newest that is older than the retention is where the first chains begin.
   expect(dropped.catalogs.map(({ to }) => to / 4_096)).toEqual([2, 3, 4, 5, 6]);
-  expect(dropped.dropping).toEqual({ sinceMs: now, from: FIRST_HEAD.kept, catalogs: [head.catalogs[0]] });
+  expect(dropped.dropping).toEqual({ leftMs: GRACE_MS, from: FIRST_HEAD.kept, catalogs: [head.catalogs[0]] });
 });
 
 test('keeps all where there is no catalogue, or none is old enough', () => {
@@ -49,14 +49,14 @@ test('does not keep a level longer than all of it', () => {
 test('deletes an hour after nothing names it, and drops nothing else until then', () => {
   const now = 100 * DAY;
   const dropped = dropExpired(headOf(now - 40 * DAY, now - 31 * DAY), 30 * DAY, now)!;
-  expect(isGraceOver(dropped, now + GRACE_MS - 1)).toBe(false);
-  expect(isGraceOver(dropped, now + GRACE_MS)).toBe(true);
+  expect(passGrace(dropped, GRACE_MS - 1)?.leftMs).toBe(1);
+  expect(passGrace(dropped, GRACE_MS)?.leftMs).toBe(0);
   // Two blocks more are old enough by then.
   const later = headOf(now - 40 * DAY, now - 31 * DAY, now - 30 * DAY, now - 29 * DAY);
   const { dropping } = dropped;
   expect(dropExpired({ ...later, dropping }, 30 * DAY, now + 10 * DAY)).toBeUndefined();
   expect(dropExpired(later, 30 * DAY, now + 10 * DAY)).toBeDefined();
-  expect(isGraceOver(headOf(DAY), now)).toBe(false);
+  expect(passGrace(headOf(DAY), DAY)).toBeUndefined();
 });
 
 test('forgets nothing too early where the clock was wrong for a time', () => {
@@ -71,14 +71,26 @@ test('forgets nothing too early where the clock was wrong for a time', () => {
   }
 });
 
-test('begins the grace again where the clock was set back', () => {
+test('makes up for an absence at a quarter of the time that passes, however often it runs', () => {
+  const start = 100 * DAY;
+  // The clock is a day ahead, and a run follows each 32 packs.
+  let seenMs = start;
+  for (let run = 0; run < 180; run++) seenMs = steadyNow({ ...headOf(), seenMs }, start + DAY, 20_000);
+  expect(seenMs).toBe(start + 1.25 * HOUR);
+  expect(steadyNow({ ...headOf(), seenMs }, seenMs + 1, HOUR)).toBe(seenMs + 1);
+  // A leader that begins has counted nothing yet.
+  expect(steadyNow({ ...headOf(), seenMs }, start + DAY, 0)).toBe(seenMs + 5 * 60_000);
+  expect(steadyNow(headOf(), start, 0)).toBe(start);
+});
+
+test('counts the grace, whatever a clock says', () => {
   const now = 100 * DAY;
-  const { catalogs, ...head } = headOf(now - 31 * DAY, now);
-  const dropped = dropExpired({ ...head, catalogs }, 30 * DAY, now + 1_000 * DAY)!;
-  const again = dropExpired(dropped, 30 * DAY, now)!;
-  expect(again).toEqual({ ...dropped, dropping: { ...dropped.dropping, sinceMs: now } });
-  expect(dropExpired(again, 30 * DAY, now + 1)).toBeUndefined();
-  expect(isGraceOver(again, now + GRACE_MS)).toBe(true);
+  let head = dropExpired(headOf(now - 40 * DAY, now - 31 * DAY), 30 * DAY, now)!;
+  for (let run = 0; run < 179; run++) head = { ...head, dropping: passGrace(head, 20_000) };
+  expect(head.dropping?.leftMs).toBe(20_000);
+  // As a build wrote it that noted a time.
+  const { leftMs: _, ...former } = head.dropping!;
+  expect(passGrace({ ...head, dropping: former as typeof head.dropping }, HOUR / 2)?.leftMs).toBe(HOUR / 2);
 });
 
 test('always keeps a catalogue at or before each time that can be gone back to, and never takes anything back', () => {

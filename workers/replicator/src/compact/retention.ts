@@ -14,14 +14,16 @@ import type { CompactHead, Dropping } from './compact-head.ts';
  */
 
 const HOUR_MS = 3_600_000;
-/** A clock is taken to be right that is so far ahead. It is also how fast a real absence is made up for: so much at each run. */
+/** At its first run a leader takes a clock to be right that is so far ahead. */
 const MAX_AHEAD_MS = 5 * 60_000;
+/** A real absence is made up for in four times as long. */
+const CATCH_UP = 1.25;
 export const GRACE_MS = HOUR_MS;
 const KEEP_MS = Object.freeze({ 0: 24 * HOUR_MS, 1: 3 * 24 * HOUR_MS, 2: 7 * 24 * HOUR_MS });
 
 /** The head that no longer names what is too old; undefined: it names nothing of that. */
 export function dropExpired(head: CompactHead, retentionMs: number, nowMs: number): CompactHead | undefined {
-  if (head.dropping !== undefined) return withGrace(head, head.dropping, nowMs);
+  if (head.dropping !== undefined) return undefined;
   const times = timesOf(head.catalogs, nowMs);
   const newestBefore = (ms: number) => head.catalogs[times.findLastIndex(time => time <= ms)];
   const keptFor = (ageMs: number) => (newestBefore(nowMs - ageMs)?.to ?? 0) + 1;
@@ -37,27 +39,27 @@ export function dropExpired(head: CompactHead, retentionMs: number, nowMs: numbe
   const dropped = head.catalogs.filter(ref => !catalogs.includes(ref));
   const isSame = ([0, 1, 2, 3] as const).every(level => kept[level] === from[level]) && dropped.length === 0;
   if (isSame) return undefined;
-  const dropping: Dropping = { sinceMs: nowMs, from, catalogs: dropped };
+  const dropping: Dropping = { leftMs: GRACE_MS, from, catalogs: dropped };
   return { ...head, kept, catalogs, dropping };
 }
 
 /**
  * The time by which things are too old. The machine's clock may be set far ahead for a while, and must not end all history: since the last
- * run no more time has passed than the leader has counted.
- * @param elapsedMs since then, by a clock that nothing sets
+ * run hardly more time has passed than the leader has counted, however often it runs.
+ * @param elapsedMs since then, by a clock that nothing sets; 0: it is the first of its leader, which has counted nothing
  */
 export function steadyNow({ seenMs }: CompactHead, nowMs: number, elapsedMs: number): number {
-  return seenMs === undefined ? nowMs : Math.min(nowMs, seenMs + elapsedMs + MAX_AHEAD_MS);
+  if (seenMs === undefined) return nowMs;
+  const aheadMs = elapsedMs === 0 ? MAX_AHEAD_MS : elapsedMs * CATCH_UP;
+  return Math.min(nowMs, seenMs + aheadMs);
 }
 
-/** Whether what the head no longer names may be deleted. */
-export function isGraceOver({ dropping }: CompactHead, nowMs: number): boolean {
-  return dropping !== undefined && nowMs - dropping.sinceMs >= GRACE_MS;
-}
-
-/** The clock was set back since: the grace begins again, or it would last until that time. */
-function withGrace(head: CompactHead, dropping: Dropping, nowMs: number): CompactHead | undefined {
-  return dropping.sinceMs > nowMs ? { ...head, dropping: { ...dropping, sinceMs: nowMs } } : undefined;
+/** What is left of the grace after some time. It is counted, not read from a clock: a restore needs the time itself. */
+export function passGrace({ dropping }: CompactHead, elapsedMs: number): Dropping | undefined {
+  if (dropping === undefined) return undefined;
+  // A head of a build that noted when it began has none.
+  const { leftMs = GRACE_MS } = dropping;
+  return { ...dropping, leftMs: Math.max(0, leftMs - elapsedMs) };
 }
 
 /**

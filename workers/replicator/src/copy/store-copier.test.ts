@@ -77,7 +77,7 @@ class Source {
         this.store.objects.delete(packKey({ level: 0, number }));
       this.setHead({ dropping: undefined });
     } else if (before > kept[0] && before <= (this.head.catalogs.at(-1)?.to ?? 0)) {
-      this.setHead({ kept: { ...kept, 0: before }, dropping: { sinceMs: 1, from: kept, catalogs: [] } });
+      this.setHead({ kept: { ...kept, 0: before }, dropping: { leftMs: 1, from: kept, catalogs: [] } });
     }
   }
 

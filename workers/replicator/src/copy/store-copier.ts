@@ -197,7 +197,7 @@ export class StoreCopier {
     const [from, kept] = [deletedBefore(before), deletedBefore(now)];
     if (catalogs.length === 0 && LEVELS.every(level => from[level] === kept[level])) return;
     const head = { ...now, kept, pinned: before.pinned };
-    await deleteDropped(this.#options.to, head, { sinceMs: 0, from, catalogs }, this.#call);
+    await deleteDropped(this.#options.to, head, { from, catalogs }, this.#call);
   }
 
   /**
