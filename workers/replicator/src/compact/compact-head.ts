@@ -10,6 +10,16 @@ export interface CompactHead extends Head {
   readonly seenMs?: number | undefined;
   /** Numbers of packs of level 3 before `kept[3]` that chains still need. */
   readonly pinned?: readonly number[] | undefined;
+  /** What was found and not reported yet: those who look for it later read packs that are made of it. */
+  readonly damaged?: Damaged | undefined;
+}
+
+/** What the store changed since it was stored. It is kept as it is, and all else is compacted. */
+export interface Damaged {
+  /** Tenants with a damaged segment. */
+  readonly tenants: readonly string[];
+  /** Packs that cannot be read: which tenants were in them is not known. */
+  readonly packs: readonly string[];
 }
 
 export interface Dropping {

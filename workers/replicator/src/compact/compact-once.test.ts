@@ -213,6 +213,33 @@ test('takes a pack that cannot be read for empty, and says so once', async () =>
   expect((await world.compact()).damaged).toEqual(NOTHING);
 });
 
+test('names damage once, also where a run was ended at any call', async () => {
+  const world = new CompactWorld();
+  await world.ship([await world.full('acme'), await world.full('beta')]);
+  for (let pack = 2; pack <= 32; pack++) {
+    const commit: Commit = { size: 1, writes: [[1, pack]] };
+    await world.ship([await world.pages('acme', [commit]), await world.pages('beta', [commit])]);
+  }
+  const index = (await readIndex(world.store, { level: 0, number: 5 }))!;
+  const { offset } = index.entries.find(({ tenant }) => tenant === 'acme')!;
+  world.store.objects.get(packKey(index))![offset]! ^= 1;
+  const lost = packKey({ level: 0, number: 32 });
+  world.store.objects.get(lost)!.subarray(-20).fill(0);
+  const stored = new Map(world.store.objects);
+  for (let [calls, isKilled] = [0, true]; isKilled; calls++) {
+    world.store.objects.clear();
+    for (const [key, bytes] of stored) world.store.objects.set(key, bytes);
+    isKilled = false;
+    const { damaged } = await world.compact(endingStore(world.store, calls, false)).catch((error: Error) => {
+      expect(error.message).toBe('killed');
+      isKilled = true;
+      return world.compact();
+    });
+    expect(damaged).toEqual({ tenants: ['acme'], packs: [lost] });
+  }
+  expect((await world.compact()).damaged).toEqual(NOTHING);
+});
+
 test('does not take a pack of a newer version for empty', async () => {
   const world = new CompactWorld();
   for (let pack = 1; pack <= 32; pack++) await world.ship([]);

@@ -15,7 +15,7 @@ import { readContents } from './block-contents.ts';
 import { buildSegments } from './build-pack.ts';
 import { chooseCarried, tenantsOnExpired } from './carry.ts';
 import { needsFull } from './chain-limits.ts';
-import { type Dropping, HeadWriter } from './compact-head.ts';
+import { type Damaged, type Dropping, HeadWriter } from './compact-head.ts';
 import { deleteDropped } from './delete-dropped.ts';
 import { groupsOf } from './merge-groups.ts';
 import { nextBlock } from './next-block.ts';
@@ -32,6 +32,7 @@ import { dropExpired, passGrace, steadyNow } from './retention.ts';
 /** Pages that are in memory at a time to be merged, bytes. */
 const MAX_MERGED_BYTES = 32 * 1024 * 1024;
 const SEEN_EVERY_MS = 15 * 60_000;
+const NO_DAMAGE: Damaged = Object.freeze({ tenants: [], packs: [] });
 const WINDOW = { calls: 16, bytes: Number.POSITIVE_INFINITY, bytesOf: () => 0 };
 
 export interface CompactOptions {
@@ -57,14 +58,6 @@ export interface Compacted {
   readonly damaged: Damaged;
 }
 
-/** What the store changed since it was stored. It is kept as it is, and all else is compacted. */
-export interface Damaged {
-  /** Tenants with a damaged segment. */
-  readonly tenants: readonly string[];
-  /** Packs that cannot be read: which tenants were in them is not known. */
-  readonly packs: readonly string[];
-}
-
 /**
  * Makes the packs of higher levels that can be made, and deletes what is no longer kept.
  * @throws OnewriterError REPLICA_FENCED where a newer leader compacts; REPLICA_REFUSED where packs or the catalogue are gone,
@@ -73,9 +66,17 @@ export interface Damaged {
 export async function compactOnce(options: CompactOptions): Promise<Compacted> {
   const call: CallOptions = { signal: options.signal };
   const head = await HeadWriter.open(options.store, options.term, call);
+  const { damaged: unreported } = head.head;
+  if (unreported !== undefined) {
+    // Of a run that failed or was ended. All else can wait, and may fail again.
+    await head.change({ damaged: undefined });
+    return { packs: [], needsFull: [], damaged: unreported };
+  }
   const compactor = new Compactor(options, call, head);
   const packs = await compactor.makePacks();
   await compactor.expire();
+  // Last: its leader hears of it at once.
+  if (head.head.damaged !== undefined) await head.change({ damaged: undefined });
   return { packs, needsFull: compactor.needsFull(), damaged: compactor.damaged };
 }
 
@@ -183,6 +184,7 @@ class Compactor {
     const onDamaged = (tenant: string) => this.#damagedTenants.add(tenant);
     const building = { store, keys, sources, pack, call: this.#call, onDamaged };
     const segments = await buildSegments(groups, building);
+    await this.#noteDamage();
     const { superseded, writtenAtMs } = contents;
     const { bytes, index } = encodePack({ ...pack, term: contents.term, writtenAtMs, superseded }, segments);
     // No head names a damaged one yet: it is replaced.
@@ -193,6 +195,14 @@ class Compactor {
     const present = await readIndex(store, pack, this.#call);
     assert(present, 'A pack of the block that is made next does not expire.');
     return present;
+  }
+
+  /** Before the pack is there: a run that was ended behind it is not followed by one that reads what it is made of. */
+  async #noteDamage(): Promise<void> {
+    const count = ({ tenants, packs }: Damaged) => tenants.length + packs.length;
+    const { damaged } = this;
+    const { damaged: noted = NO_DAMAGE } = this.#head.head;
+    if (count(damaged) > count(noted)) await this.#head.change({ damaged });
   }
 
   async #makeCatalog({ number, term, writtenAtMs: atMs, entries }: PackIndex) {
