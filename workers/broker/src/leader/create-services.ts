@@ -109,7 +109,12 @@ export function createServices(
     parked,
     offenders: new Offenders(link, config, parked, replacements, log),
     replacements,
-    replica: new ReplicaAnswers(replica, () => lease.epoch),
+    replica: new ReplicaAnswers(
+      replica,
+      () => lease.epoch,
+      undefined,
+      () => durabilities.areKnown,
+    ),
     readShare: new ReadShare(),
     waker,
     metrics,
@@ -130,7 +135,10 @@ export function createServices(
     afterCommit: readFailpoint('after-commit', process.env['ONEWRITER_FAILPOINT']),
     onBug: phase.onBug,
   };
-  const durabilities = new Durabilities({ link, group: config.group, state: replica, shipping, log });
+  const isRestored = readFormerIdentity(config.dataDir) !== undefined;
+  const durabilities = new Durabilities({
+    ...{ link, group: config.group, state: replica, shipping, isRestored, log },
+  });
   const hibernation = createHibernation(options, place, access, shipping);
   return { services, apart, replica, shipping, durabilities, hibernation };
 }

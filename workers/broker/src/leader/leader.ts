@@ -51,6 +51,8 @@ const CLAIM_EVERY_MS = 2_000;
 const PUMP_EVERY_MS = 50;
 /** How long work waits for the replicator to start. */
 const REPLICA_WAIT_MS = 2_000;
+/** The same where only the store has the durabilities of tenants: it reads the state of all of them first. */
+const DURABILITIES_WAIT_MS = 15_000;
 
 /** All that one process does while it leads. */
 export class Leader {
@@ -126,7 +128,7 @@ export class Leader {
     const { durabilities } = this.#parts;
     const died = readRunningNotes(config.dataDir);
     await replacements.noteDeaths(died.epochs);
-    await Promise.all([poisoned.load(), parked.load(), replacements.load(), durabilities.load()]);
+    await Promise.all([poisoned.load(), parked.load(), replacements.load(), durabilities.start()]);
     // Their files stay closed, and none of their jobs are reclaimed.
     for (const tenant of await offenders.load()) this.#held.release(tenant);
     if (this.#phase.isEnding) return;
@@ -134,8 +136,8 @@ export class Leader {
     // All are counted before the first may run again.
     await poisoned.countLastCrashes(died);
     removeRunningNotes(config.dataDir);
-    // Where the store is away, replication begins later.
-    await this.#parts.shipping?.started(REPLICA_WAIT_MS);
+    // Where the store is away, replication begins later; what may have to wait for it is refused until then.
+    await this.#parts.shipping?.started(durabilities.areKnown ? REPLICA_WAIT_MS : DURABILITIES_WAIT_MS);
     if (this.#phase.isEnding) return;
     this.#phase.lead();
     this.#lead();

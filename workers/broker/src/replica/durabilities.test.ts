@@ -25,7 +25,14 @@ async function notedOf(chosen: string | null, normal: ReplicaMode): Promise<unkn
     modeOf: () => mode ?? normal,
   };
   const log = { info: () => {}, warn: () => {} } as never;
-  await new Durabilities({ link, group: 'default', state, shipping: undefined, log }).onNotified('acme');
+  await new Durabilities({
+    link,
+    group: 'default',
+    state,
+    shipping: undefined,
+    isRestored: false,
+    log,
+  }).onNotified('acme');
   return noted;
 }
 
@@ -41,7 +48,14 @@ it('reads what it has not heard of', async () => {
     modeOf: () => 'async' as const,
   };
   const log = {} as never;
-  const durabilities = new Durabilities({ link, group: 'default', state, shipping: undefined, log });
+  const durabilities = new Durabilities({
+    link,
+    group: 'default',
+    state,
+    shipping: undefined,
+    isRestored: false,
+    log,
+  });
   await durabilities.load();
   chosen = { acme: 'off', corp: 'sync' };
   await durabilities.load();
@@ -80,7 +94,7 @@ it('takes those of the store into a Redis that is new, and gives the store what 
   };
   const shipping = { storeDurabilities: (tenants: unknown) => void stored.push(tenants) };
   const log = { info() {}, warn() {} } as never;
-  const options = { link, group: 'default', state, shipping, log };
+  const options = { link, group: 'default', state, shipping, isRestored: false, log };
   const first = new Durabilities(options);
   await first.load();
   await first.onNotified('bank');
@@ -95,4 +109,57 @@ it('takes those of the store into a Redis that is new, and gives the store what 
   // Redis has it all: what the store has in addition was chosen before.
   await new Durabilities(options).adopt({ acme: 'sync' });
   expect([stored.at(-1), fields.has('acme')]).toEqual([{ bank: 'off' }, false]);
+});
+
+it('does not know them on a new machine with a new Redis until the store was read', async () => {
+  const modes = new Map<string, ReplicaMode | undefined>();
+  const state = {
+    setMode: (tenant: string, mode: ReplicaMode | undefined) => void modes.set(tenant, mode),
+    modeOf: (tenant: string) => modes.get(tenant) ?? ('async' as const),
+  };
+  const shipping = { storeDurabilities: () => {} };
+  const { fields, link } = fakeRedis({});
+  const options = { link, group: 'default', state, shipping, isRestored: true, log: {} as never };
+  const durabilities = new Durabilities(options);
+  await durabilities.start();
+  expect(durabilities.areKnown).toBe(false);
+  const stored = Object.fromEntries(
+    Array.from({ length: 1_200 }, (_, index) => [`t-${index}`, 'sync'] as const),
+  );
+  await durabilities.adopt(stored);
+  expect([durabilities.areKnown, modes.size, fields.size]).toEqual([true, 1_200, 1_201]);
+  // Redis has them, or there is no store that had them.
+  for (const more of [
+    {},
+    { ...fakeRedis({}), isRestored: false },
+    { ...fakeRedis({}), shipping: undefined },
+  ]) {
+    const later = new Durabilities({ ...options, ...more });
+    await later.start();
+    expect(later.areKnown).toBe(true);
+  }
+});
+
+it('takes those of the store with a few round trips', async () => {
+  let [waves, isUnderWay] = [0, false];
+  const call = async (command: string) => {
+    if (!isUnderWay) {
+      isUnderWay = true;
+      waves++;
+      setImmediate(() => {
+        isUnderWay = false;
+      });
+    }
+    await new Promise(setImmediate);
+    if (command === 'HSCAN') return ['0', []];
+    return command === 'HGET' ? 'sync' : 0;
+  };
+  const link = { call, retryUntilDone: <R>(attempt: () => Promise<R>) => attempt() } as unknown as RedisLink;
+  const state = { setMode: () => {}, modeOf: () => 'sync' as const };
+  const options = { link, group: 'default', state, shipping: undefined, isRestored: true, log: {} as never };
+  const stored = Object.fromEntries(
+    Array.from({ length: 1_000 }, (_, index) => [`t-${index}`, 'sync'] as const),
+  );
+  await new Durabilities(options).adopt(stored);
+  expect(waves).toBeLessThan(20);
 });

@@ -11,7 +11,7 @@ import type { Logger } from '@onewriter/runtime';
 import type { RedisLink } from '../queue/redis-link.ts';
 import type { ReplicaState } from './replica-state.ts';
 
-/** Entries read in one round trip. */
+/** Entries read or written in one round trip. */
 const CHUNK = 500;
 
 /** A field that is there where Redis has what people chose; without it Redis is new, or lost its data. No tenant has this name. */
@@ -24,6 +24,8 @@ export interface DurabilitiesOptions {
   readonly state: Pick<ReplicaState, 'setMode' | 'modeOf'>;
   /** Keeps them off the machine; undefined: there is no store. */
   readonly shipping: { readonly storeDurabilities: (tenants: ChosenDurabilities) => void } | undefined;
+  /** Whether the data directory came out of a replica: with a Redis that is new, only the store has what people chose. */
+  readonly isRestored: boolean;
   readonly log: Logger;
 }
 
@@ -35,6 +37,7 @@ export class Durabilities {
   readonly #chosen = new Map<string, Durability>();
   /** What the store has is known: from here on it gets what is chosen. */
   #isAdopted = false;
+  #areKnown = true;
 
   constructor(options: DurabilitiesOptions) {
     this.#options = options;
@@ -42,20 +45,30 @@ export class Durabilities {
     this.#key = groupKeys(options.group).durabilities;
   }
 
+  /** False until the store was read, where only it has them: any tenant may be `sync`. */
+  get areKnown(): boolean {
+    return this.#areKnown;
+  }
+
+  /** Before the leader leads. */
+  async start(): Promise<void> {
+    await this.load();
+    const { isRestored, shipping } = this.#options;
+    if (shipping === undefined || !isRestored) return;
+    this.#areKnown = (await this.#hasMark()) || this.#isAdopted;
+  }
+
   /** Takes those of the store into a Redis that lost them, such as on a new machine; after that the store follows Redis. */
   async adopt(stored: ChosenDurabilities): Promise<void> {
-    const link = this.#link;
-    const call = (...command: [string, ...(string | number)[]]) =>
-      link.retryUntilDone(() => link.call(...command));
-    if ((await call('HEXISTS', this.#key, MARK)) === 0) {
-      for (const [tenant, mode] of Object.entries(stored)) {
-        await call('HSETNX', this.#key, tenant, mode);
-        await this.#read(tenant);
-      }
-      await call('HSET', this.#key, MARK, 1);
+    if (!(await this.#hasMark())) {
+      const entries = Object.entries(stored);
+      for (let from = 0; from < entries.length; from += CHUNK)
+        await Promise.all(entries.slice(from, from + CHUNK).map(entry => this.#take(...entry)));
+      await this.#call('HSET', this.#key, MARK, 1);
     }
     await this.load();
     this.#isAdopted = true;
+    this.#areKnown = true;
     this.#store();
   }
 
@@ -65,9 +78,8 @@ export class Durabilities {
    */
   async load(): Promise<void> {
     for (let cursor = '0'; ; ) {
-      const [next, fields] = (await this.#link.retryUntilDone(() =>
-        this.#link.call('HSCAN', this.#key, cursor, 'COUNT', CHUNK),
-      )) as [string, string[]];
+      const scanned = await this.#call('HSCAN', this.#key, cursor, 'COUNT', CHUNK);
+      const [next, fields] = scanned as [string, string[]];
       for (let index = 0; index < fields.length; index += 2) this.#set(fields[index]!, fields[index + 1]);
       if (next === '0') return;
       cursor = next;
@@ -81,15 +93,26 @@ export class Durabilities {
     this.#options.log.info({ tenant, durability: mode ?? 'default' }, 'Durability changed');
   }
 
+  #call(...command: [string, ...(string | number)[]]): Promise<unknown> {
+    return this.#link.retryUntilDone(() => this.#link.call(...command));
+  }
+
+  async #hasMark(): Promise<boolean> {
+    return (await this.#call('HEXISTS', this.#key, MARK)) === 1;
+  }
+
+  /** Of the store. What a person chose meanwhile is newer. */
+  async #take(tenant: string, mode: string): Promise<void> {
+    await this.#call('HSETNX', this.#key, tenant, mode);
+    await this.#read(tenant);
+  }
+
   async #read(tenant: string): Promise<string | null> {
     const { group, state } = this.#options;
-    const link = this.#link;
-    const mode = (await link.retryUntilDone(() => link.call('HGET', this.#key, tenant))) as string | null;
+    const mode = (await this.#call('HGET', this.#key, tenant)) as string | null;
     this.#set(tenant, mode ?? undefined);
     const { prefix, name } = tenantQueue(group, tenant);
-    await link.retryUntilDone(() =>
-      link.call('HSET', `${prefix}:${name}:meta`, SYNC_FIELD, state.modeOf(tenant) === 'sync' ? 1 : 0),
-    );
+    await this.#call('HSET', `${prefix}:${name}:meta`, SYNC_FIELD, state.modeOf(tenant) === 'sync' ? 1 : 0);
     return mode;
   }
 

@@ -44,6 +44,25 @@ it('concerns jobs that ask for it, and all writes of a tenant that is sync', () 
   );
 });
 
+it('refuses writes as long as it is not known who waits', () => {
+  let areKnown = false;
+  const answers = new ReplicaAnswers(
+    new FakeReplica(),
+    () => 3,
+    undefined,
+    () => areKnown,
+  );
+  expect([answers.refuses('acme'), answers.concerns('acme', 'w-1'), answers.concerns('acme', 'r-1')]).toEqual(
+    [...[true, true, false]],
+  );
+  expect(answers.refusal('acme')).toMatchObject({
+    ...{ code: 'REPLICA_UNAVAILABLE', details: { retryAfterMs: 1_000 } },
+    message: 'Which tenants wait for the replica is not read from its store yet; nothing was applied.',
+  });
+  areKnown = true;
+  expect([answers.refuses('acme'), answers.concerns('acme', 'w-1')]).toEqual([false, false]);
+});
+
 it('answers each when its own commit is stored, under its epoch', async () => {
   const { replica, answers, heard, wait } = setUp();
   wait('acme', 5);

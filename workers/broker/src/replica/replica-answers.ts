@@ -45,17 +45,27 @@ export class ReplicaAnswers {
   readonly #state: ReplicaState;
   readonly #epoch: () => number;
   readonly #bounds: WaitBounds;
+  readonly #areModesKnown: () => boolean;
   /** By tenant, the oldest first. */
   readonly #waits = new Map<string, Wait[]>();
   #jobs = 0;
   #bytes = 0;
   #timer: NodeJS.Timeout | undefined;
 
-  /** @param epoch that commits are made under */
-  constructor(state: ReplicaState, epoch: () => number, bounds: WaitBounds = BOUNDS) {
+  /**
+   * @param epoch that commits are made under
+   * @param areModesKnown false: any tenant may be `sync`
+   */
+  constructor(
+    state: ReplicaState,
+    epoch: () => number,
+    bounds: WaitBounds = BOUNDS,
+    areModesKnown: () => boolean = () => true,
+  ) {
     this.#state = state;
     this.#epoch = epoch;
     this.#bounds = bounds;
+    this.#areModesKnown = areModesKnown;
     state.onStored(({ tenant }, atMs) => this.#onStored(tenant, atMs));
   }
 
@@ -72,11 +82,12 @@ export class ReplicaAnswers {
   /** Whether callers of a job are answered only when the replica has its commit. */
   concerns(tenant: string, jobId: string): boolean {
     if (isDurableJobId(jobId)) return true;
-    return this.isSync(tenant) && !isReadJobId(jobId);
+    return (this.isSync(tenant) || !this.#areModesKnown()) && !isReadJobId(jobId);
   }
 
   /** Whether a job that would wait must not begin now: {@link refusal} says why. */
   refuses(tenant: string): boolean {
+    if (!this.#areModesKnown()) return true;
     const { configured, available } = this.#state;
     return !configured || !available || this.#isFull || this.#state.modeOf(tenant) === 'off';
   }
@@ -86,6 +97,8 @@ export class ReplicaAnswers {
     const { configured, available } = this.#state;
     const refuse = (why: string, retryAfterMs?: number) =>
       new OnewriterError('REPLICA_UNAVAILABLE', `${why}; nothing was applied.`, { tenant, retryAfterMs });
+    if (!this.#areModesKnown())
+      return refuse('Which tenants wait for the replica is not read from its store yet', RETRY_AFTER_MS);
     if (!configured) return refuse('There is no replica (ONEWRITER_REPLICA_URL) that a write could wait for');
     if (this.#state.modeOf(tenant) === 'off')
       return refuse(`Tenant ${tenant} is not replicated: its durability is off`);
