@@ -1,10 +1,24 @@
-import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { newJobId, PROTOCOL_VERSION, tenantFile } from '@onewriter/protocol';
 import { type Logger, loadConfig } from '@onewriter/runtime';
-import { type ApplyOutcome, type ApplyTask, writerThreadUrl } from '@onewriter/writer';
+import {
+  type ApplyOutcome,
+  type ApplyTask,
+  spoolFolder,
+  spoolsFolder,
+  writerThreadUrl,
+} from '@onewriter/writer';
 import { expect, it, onTestFinished, vi } from 'vitest';
 import {
   type FakeReplicatorOptions,
@@ -255,6 +269,21 @@ it('is started again where its thread dies, and gets again what is in the logs',
   // Of those before it, the thread does not know the numbers any more.
   expect(statusOf(replica).captured.flatMap(({ seqs }) => seqs)).toEqual([0, 0, 2, 3]);
   expect(replica.available).toBe(true);
+});
+
+it('removes what threads that ended left on the disk beyond the bound', async () => {
+  const dataDir = temporaryDataDir();
+  const folders = ['0000000000000001', '0000000000000002'].map(room => spoolFolder(dataDir, room)!);
+  for (const folder of folders) {
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, '1-1'), '');
+    truncateSync(join(folder, '1-1'), 65 * 1024 * 1024);
+  }
+  const { replica } = createReplica({}, dataDir);
+  replica.start();
+  await replica.started(10_000);
+  replica.note({ kind: 'off', tenant: 'die', off: true });
+  await vi.waitFor(() => expect(readdirSync(spoolsFolder(dataDir))).toEqual([basename(folders[0]!)]), WAIT);
 });
 
 it('gets the commits of a thread that took the place of another', async () => {

@@ -13,6 +13,7 @@ import type { Logger } from '@onewriter/runtime';
 import { StateMachine, type Transitions } from '@onewriter/tenants';
 import { CaptureRoom, spoolFolder } from '@onewriter/writer';
 import type { CaptureConnection, CaptureLink } from './capture-link.ts';
+import { pruneSpools } from './prune-spools.ts';
 import { refusedStatus } from './refused-status.ts';
 import type { ReplicaMode, ReplicaState, StoredListener } from './replica-state.ts';
 
@@ -291,11 +292,22 @@ export class Replica implements ReplicaState, CaptureLink {
     for (const resolve of this.#startWaiters.splice(0)) resolve();
   }
 
+  /** A thread that never gets as far as to read the spools must not fill the disk with them. */
+  #prune(): void {
+    const { data, boundBytes, log } = this.#options;
+    try {
+      pruneSpools(data.dataDir, this.#room.id, boundBytes);
+    } catch (error) {
+      log.error({ err: error }, 'Spools of replicators that ended were not removed');
+    }
+  }
+
   #exited(worker: Worker): void {
     this.#onEnded?.();
     if (worker !== this.#worker || this.#state.is('ended')) return;
     this.#worker = undefined;
     this.#state.enter('absent');
+    this.#prune();
     // What the former one had is gone: another room begins empty.
     this.#room = CaptureRoom.create(this.#options.boundBytes);
     if (performance.now() - this.#startedAt >= STEADY_MS) this.#failures = 0;

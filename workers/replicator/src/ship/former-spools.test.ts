@@ -1,14 +1,34 @@
-import { cpSync, existsSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { OnewriterError } from '@onewriter/protocol';
 import { waitFor } from '@onewriter/testkit';
-import { encodeRecord, readMessage, readRecords, spoolsFolder } from '@onewriter/writer';
+import {
+  type CapturedLog,
+  type CaptureMessage,
+  CaptureRoom,
+  encodeRecord,
+  readMessage,
+  readRecords,
+  spoolsFolder,
+} from '@onewriter/writer';
 import { beforeEach, expect, onTestFinished, test } from 'vitest';
 import { MemoryStore } from '../../test-support/memory-store.ts';
 import { restored } from '../../test-support/restored.ts';
 import { TestShip } from '../../test-support/test-ship.ts';
 import type { OpenStore } from '../store/store-watch.ts';
+import { Failures } from './failures.ts';
+import { FormerSpools } from './former-spools.ts';
+import type { TenantLine } from './tenant-line.ts';
 
 /* What a killed process has captured, whose logs are overwritten, and what the next one makes of it. */
 
@@ -125,6 +145,35 @@ test('where it lacks a part, what comes before that is stored, and the tenant ha
   ship.file('acme').commit(INSERT);
   await ship.isStored('acme');
   expect(ship.fulls).toBe(1);
+});
+
+test('has one piece in memory at a time, however much was left', async () => {
+  await runUntilKilled();
+  const [name] = spools();
+  const folder = join(spoolsFolder(dataDir), name!);
+  const path = join(folder, readdirSync(folder)[0]!);
+  const logs = readRecords(path)
+    .flatMap(record => readMessage(record) ?? [])
+    .filter(({ kind }) => kind === 'log');
+  writeFileSync(path, Buffer.concat(logs.flatMap(encodeRecord)));
+  const seqOf = (message: CaptureMessage) => (message as CapturedLog).commits[0]!.commitSeq;
+  const received: number[] = [];
+  let next = seqOf(logs[0]!);
+  const line = {
+    ...{ tenant: 'acme', settled: {}, fits: (message: CaptureMessage) => seqOf(message) === next },
+    receive: (message: CaptureMessage) => {
+      received.push(next);
+      next = (message as CapturedLog).commits.at(-1)!.commitSeq + 1;
+      // What follows has not been read yet.
+      truncateSync(path, 0);
+    },
+  };
+  const failures = new Failures(() => 1);
+  const room = CaptureRoom.create(64 * 1024 * 1024);
+  const former = new FormerSpools({ dataDir, room, failures });
+  former.replay(new Map([['acme', line as unknown as TenantLine]]));
+  expect(logs.length).toBeGreaterThan(1);
+  expect(received).toEqual([seqOf(logs[0]!)]);
 });
 
 test('of another boot of the machine it is of no use: it may be ahead of the disk', async () => {

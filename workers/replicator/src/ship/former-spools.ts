@@ -32,6 +32,8 @@ export class FormerSpools {
   /** Pieces that are not stored, by the numbers that they got here. */
   readonly #open = new Set<bigint>();
   #folders: readonly string[] = [];
+  /** Of the next message: before all that the writers of this process send. */
+  #order = 0n;
 
   constructor(options: FormerSpoolsOptions) {
     this.#options = options;
@@ -42,14 +44,12 @@ export class FormerSpools {
     const { failures } = this.#options;
     this.#folders = failures.try('', () => this.#findFolders()) ?? [];
     const records = failures.try('', () => readByTenant(this.#folders)) ?? new Map<string, SpoolRecord[]>();
-    let order = -BigInt([...records.values()].reduce((sum, each) => sum + each.length, 1));
+    this.#order = -BigInt([...records.values()].reduce((sum, each) => sum + each.length, 1));
     const taken: TenantLine[] = [];
     for (const [tenant, ofTenant] of records) {
       const line = lines.get(tenant);
       if (line?.settled === undefined) continue;
-      const messages = failures.try(tenant, () => readMessages(ofTenant)) ?? [];
-      const numbered = messages.map(message => ({ ...message, order: order++ }));
-      if (this.#replayInto(line, numbered)) taken.push(line);
+      if (this.#replayInto(line, ofTenant)) taken.push(line);
     }
     this.#removeIfDone();
     return taken;
@@ -60,16 +60,25 @@ export class FormerSpools {
     if (this.#open.delete(order)) this.#removeIfDone();
   }
 
-  #replayInto(line: TenantLine, messages: readonly CaptureMessage[]): boolean {
-    const first = messages.findLastIndex(message => follows(line, message));
+  /** Reads one message at a time: there may be many that only the room would have bounded. */
+  #replayInto(line: TenantLine, records: readonly SpoolRecord[]): boolean {
+    const first = records.findLastIndex(record => this.#readNext(line, record) !== undefined);
     if (first === -1) return false;
-    for (const message of messages.slice(first)) {
+    for (const record of records.slice(first)) {
+      const next = this.#readNext(line, record);
       // The log has the rest, or it is a gap.
-      if (!follows(line, message)) break;
+      if (next === undefined) break;
+      const message = { ...next, order: this.#order++ };
       if (message.kind === 'log' && !this.#takeRoom(message)) break;
       line.receive(message);
     }
     return true;
+  }
+
+  /** Undefined where it is not whole, or does not say what happened next to the tenant. */
+  #readNext(line: TenantLine, record: SpoolRecord): CaptureMessage | undefined {
+    const message = this.#options.failures.try(line.tenant, () => readMessage(record));
+    return message !== undefined && follows(line, message) ? message : undefined;
   }
 
   #takeRoom({ order, frames }: CapturedLog): boolean {
@@ -124,17 +133,6 @@ function readByTenant(folders: readonly string[]): Map<string, SpoolRecord[]> {
     }
   }
   return tenants;
-}
-
-/** As far as they are whole. */
-function readMessages(records: readonly SpoolRecord[]): readonly CaptureMessage[] {
-  const messages: CaptureMessage[] = [];
-  for (const record of records) {
-    const message = readMessage(record);
-    if (message === undefined) break;
-    messages.push(message);
-  }
-  return messages;
 }
 
 /** Nothing where there is no such folder. */
