@@ -16,7 +16,7 @@ import {
 } from 'node:fs';
 import { basename, dirname, join, parse } from 'node:path';
 import { flushPath } from './flush-path.ts';
-import { forgetHibernated, hibernatedError, isHibernated } from './hibernated.ts';
+import { forgetHibernatedForGood, hibernatedError, isHibernated } from './hibernated.ts';
 import { formerTenantMark, knownTenantMark, logNotePath, tenantFile, tenantsDir } from './names.ts';
 import { OnewriterError } from './onewriter-error.ts';
 import { TENANT_ID_PATTERN } from './tenant-id.ts';
@@ -253,7 +253,7 @@ export function listKnownDatabases(dataDir: string): string[] {
 export function forgetKnownDatabase(dataDir: string, tenant: string): void {
   rmSync(knownTenantMark(dataDir, tenant), { force: true });
   rmSync(logNotePath(dataDir, tenant), { force: true });
-  forgetHibernated(dataDir, tenant);
+  forgetHibernatedForGood(dataDir, tenant);
 }
 
 /**

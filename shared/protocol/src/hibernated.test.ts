@@ -1,9 +1,16 @@
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeEach, expect, it, onTestFinished } from 'vitest';
 import { assertMayMakeDatabase, forgetKnownDatabase, locateDatabase } from './database-file.ts';
-import { isHibernated, listHibernated, noteHibernated, readHibernated } from './hibernated.ts';
+import {
+  countHibernated,
+  forgetOldHibernated,
+  isHibernated,
+  listHibernated,
+  noteHibernated,
+  readHibernated,
+} from './hibernated.ts';
 
 let dataDir: string;
 
@@ -27,13 +34,26 @@ const failing = (work: () => unknown) => {
   }
 };
 
-it('notes a tenant, and forgets it with its file', () => {
+it('removes what a killed process left of a tenant whose file is here, and not the note of a file that is about to go', () => {
+  forgetOldHibernated(dataDir, 'acme');
+  noteHibernated(dataDir, 'acme', NOTE);
+  forgetOldHibernated(dataDir, 'acme');
+  expect(isHibernated(dataDir, 'acme')).toBe(true);
+  const before = new Date(Date.now() - 120_000);
+  utimesSync(join(dataDir, 'hibernated/acme'), before, before);
+  forgetOldHibernated(dataDir, 'acme');
+  expect(isHibernated(dataDir, 'acme')).toBe(false);
+});
+
+it('notes a tenant, and forgets it with its file', async () => {
   expect([listHibernated(dataDir), readHibernated(dataDir, 'acme')]).toEqual([[], undefined]);
+  expect(await countHibernated(dataDir)).toBe(0);
   noteHibernated(dataDir, 'acme', NOTE);
   noteHibernated(dataDir, 'bank', { ...NOTE, commitSeq: 8 });
   noteHibernated(dataDir, 'acme', { ...NOTE, bytes: 8_192 });
   expect(readHibernated(dataDir, 'acme')).toEqual({ ...NOTE, bytes: 8_192 });
   expect(listHibernated(dataDir)).toEqual(['acme', 'bank']);
+  expect(await countHibernated(dataDir)).toBe(2);
   expect(readdirSync(join(dataDir, 'hibernated')).sort()).toEqual(['acme', 'bank']);
   forgetKnownDatabase(dataDir, 'acme');
   expect([isHibernated(dataDir, 'acme'), isHibernated(dataDir, 'bank')]).toEqual([false, true]);

@@ -1,4 +1,5 @@
 import { lstatSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { flushPath } from './flush-path.ts';
 import { hibernatedNotePath } from './names.ts';
@@ -27,6 +28,8 @@ export interface HibernatedNote {
 
 /** `details.reason` where a tenant's file is not here. */
 export const HIBERNATED = 'hibernated';
+/** A file goes within milliseconds after its note. */
+const MAX_LEAVING_MS = 60_000;
 /** A small file is here after less than that. */
 const RETRY_AFTER_MS = 100;
 
@@ -64,6 +67,23 @@ export function forgetHibernated(dataDir: string, tenant: string): void {
   rmSync(hibernatedNotePath(dataDir, tenant), { force: true });
 }
 
+/** It is deleted: where the note came back with a power cut, so would the tenant. @throws Error of the file system */
+export function forgetHibernatedForGood(dataDir: string, tenant: string): void {
+  if (!isHibernated(dataDir, tenant)) return;
+  forgetHibernated(dataDir, tenant);
+  flushPath(dirname(hibernatedNotePath(dataDir, tenant)));
+}
+
+/**
+ * Removes the note of a tenant whose file is here, as a process left it that was killed: where the file is moved away later, it must be
+ * missing, and not come back out of the replica as it was. @throws Error of the file system
+ */
+export function forgetOldHibernated(dataDir: string, tenant: string): void {
+  const note = lstatSync(hibernatedNotePath(dataDir, tenant), { throwIfNoEntry: false });
+  // A file that is about to go has a new one.
+  if (note !== undefined && Date.now() - note.mtimeMs > MAX_LEAVING_MS) forgetHibernated(dataDir, tenant);
+}
+
 /** Tenants with a note, sorted. @throws Error of the file system */
 export function listHibernated(dataDir: string): string[] {
   try {
@@ -72,6 +92,16 @@ export function listHibernated(dataDir: string): string[] {
       .sort();
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw error;
+  }
+}
+
+/** Tenants with a note. @throws Error of the file system */
+export async function countHibernated(dataDir: string): Promise<number> {
+  try {
+    return (await readdir(`${dataDir}/hibernated`)).filter(name => TENANT_ID_PATTERN.test(name)).length;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return 0;
     throw error;
   }
 }

@@ -50,7 +50,10 @@ export function findOrphans(target: Target): Finding[] {
 function findGone(target: Target): Finding[] {
   return listKnownDatabases(target.dataDir)
     .map(tenant => ({ tenant, folder: join(tenantsDir(target.dataDir), tenant) }))
-    .filter(({ folder }) => lstatSync(folder, { throwIfNoEntry: false }) === undefined)
+    .filter(
+      ({ tenant, folder }) =>
+        lstatSync(folder, { throwIfNoEntry: false }) === undefined && !isHibernated(target.dataDir, tenant),
+    )
     .map(({ tenant, folder }) =>
       orphan(
         'error',

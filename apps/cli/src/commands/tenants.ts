@@ -111,10 +111,11 @@ async function listFiles(target: Target): Promise<TenantSummary[]> {
   const names = await folders.names();
   const looks = await folders.look(names);
   return names.flatMap((tenant, index) => {
-    const { size } = looks[index]!;
-    if (size === undefined) return [];
+    const { size, hibernated } = looks[index]!;
+    if (size === undefined && hibernated === undefined) return [];
+    const state = size === undefined ? ('hibernated' as const) : ('unknown' as const);
     const unknown = { lastActivity: null, queuedJobs: null, parked: null, holders: [], durability: null };
-    return [{ tenant, state: 'unknown' as const, ...sizeFacts(size), ...unknown }];
+    return [{ tenant, state, ...sizeFacts(size), ...unknown }];
   });
 }
 

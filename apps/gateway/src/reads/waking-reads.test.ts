@@ -59,6 +59,20 @@ it('does the same for steps, also where their results come in pieces', async () 
   expect(get).toHaveBeenCalledTimes(2);
 });
 
+it('ends a read whose caller leaves with the first piece', async () => {
+  const ended = vi.fn();
+  const pieces = async function* () {
+    try {
+      for (;;) yield { type: 'end' } as const;
+    } finally {
+      ended();
+    }
+  };
+  const steps = wakingSteps({ stream: pieces } as unknown as ReadSteps, setUp().onewriter);
+  for await (const _ of steps.stream({ tenant: 'acme', steps: [], emptyIfMissing: false })) break;
+  expect(ended).toHaveBeenCalledTimes(1);
+});
+
 it('throws what the read or the wait fails with', async () => {
   const { onewriter, get } = setUp();
   const failing = {

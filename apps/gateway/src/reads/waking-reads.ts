@@ -53,8 +53,13 @@ async function* streamAwake(
   };
   const { pieces, first } = await awake(onewriter, request, begin);
   if (first.done) return;
-  yield first.value;
-  yield* pieces;
+  try {
+    yield first.value;
+    yield* pieces;
+  } finally {
+    // One who leaves with the first piece ends the read, too.
+    await pieces.return();
+  }
 }
 
 async function awake<T>(

@@ -61,6 +61,11 @@ export class TenantFiles extends TenantFolders {
     return findDatabaseFile(this.#path(tenant))?.incarnation;
   }
 
+  /** Whether its file lies in the replica only. */
+  isHibernated(tenant: string): boolean {
+    return isHibernated(this.#dataDir, tenant) && findDatabaseFile(this.#path(tenant)) === undefined;
+  }
+
   /** Changes with every commit, nearly always; undefined where there is no file. */
   async fingerprint(tenant: string): Promise<string | undefined> {
     const path = realDatabasePath(this.#path(tenant));
@@ -77,7 +82,7 @@ export class TenantFiles extends TenantFolders {
   async create(tenant: string): Promise<boolean> {
     const path = this.#path(tenant);
     // It is there, elsewhere.
-    if (isHibernated(this.#dataDir, tenant)) return false;
+    if (this.isHibernated(tenant)) return false;
     return this.#inFolder(tenant, async () => {
       this.#assertNotGone(tenant, path);
       if (!createDatabaseFile(path, hadDatabase(this.#dataDir, tenant))) return false;
@@ -92,6 +97,8 @@ export class TenantFiles extends TenantFolders {
    * @throws OnewriterError TENANT_UNAVAILABLE where a log of another file lies there, which SQLite would take for its own
    */
   async place(tenant: string, file: string): Promise<boolean> {
+    // Its own is elsewhere.
+    if (this.isHibernated(tenant)) return false;
     await flushFile(file);
     return this.#inFolder(tenant, () => this.#place(tenant, file));
   }

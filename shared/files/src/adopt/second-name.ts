@@ -120,8 +120,8 @@ function makeFolder({ dataDir }: DataPlace, folder: string, warnings: string[]):
 
 /** @throws OnewriterError TENANT_BUSY, TENANT_UNAVAILABLE */
 function assertFree(dataDir: string, tenant: string, file: string): void {
-  assertNotHibernated(dataDir, tenant);
   if (findDatabaseFile(file) !== undefined) throw taken(tenant, file);
+  assertNotHibernated(dataDir, tenant);
   for (const suffix of DATABASE_COMPANIONS) {
     if (!existsSync(file + suffix)) continue;
     throw new OnewriterError(

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import {
   assertMayMakeDatabase,
+  assertNotHibernated,
   OnewriterError,
   realDatabasePath,
   tenantFile,
@@ -81,6 +82,7 @@ export async function loadTenant(place: DataPlace, request: LoadRequest): Promis
   const path = resolve(tenantFile(place.dataDir, tenant, place.dbFile));
   const isThere = existsSync(path);
   if (!isThere) {
+    assertNotHibernated(place.dataDir, tenant);
     // As for any write: what may come back with its disk gets no other in its place.
     assertMayMakeDatabase(place.dataDir, tenant, path);
     if (!mayCreate) {

@@ -45,8 +45,8 @@ export async function makeTenant(
   make: (draft: string) => Promise<StagedFile>,
 ): Promise<MadeTenant> {
   const file = resolve(tenantFile(place.dataDir, tenant, place.dbFile));
-  assertNotHibernated(place.dataDir, tenant);
   if (existsSync(file)) throw new OnewriterError('TENANT_BUSY', `Tenant ${tenant} has a file.`, { tenant });
+  assertNotHibernated(place.dataDir, tenant);
   removeLostDrafts(file);
   const draft = newDraft(place.dataDir, file);
   try {

@@ -35,4 +35,6 @@ it('goes when its process was killed', () => {
   for (const name of names) writeFileSync(join(folder, name), '');
   removeLostDrafts(join(folder, 'a.db'));
   expect(readdirSync(folder).sort()).toEqual(names.slice(1).sort());
+  removeLostDrafts(join(folder, 'a.db'), true);
+  expect(readdirSync(folder)).toEqual([names[1]]);
 });

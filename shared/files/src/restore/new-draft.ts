@@ -39,12 +39,17 @@ export function newDraft(dataDir: string, file: string): NewDraft {
   };
 }
 
-/** Removes drafts of processes that were killed. @param file whose drafts they are */
-export function removeLostDrafts(file: string): void {
+/**
+ * Removes drafts of processes that were killed.
+ * @param file whose drafts they are
+ * @param alsoOwn whether this process makes none of the file now
+ */
+export function removeLostDrafts(file: string, alsoOwn = false): void {
   if (!existsSync(dirname(file))) return;
   for (const name of readdirSync(dirname(file))) {
     const pid = name.startsWith(basename(file)) ? OF_PROCESS.exec(name)?.[1] : undefined;
-    if (pid !== undefined && !isRunning(Number(pid))) removeDatabase(join(dirname(file), name));
+    const isLost = pid !== undefined && ((alsoOwn && Number(pid) === process.pid) || !isRunning(Number(pid)));
+    if (isLost) removeDatabase(join(dirname(file), name));
   }
 }
 

@@ -65,8 +65,9 @@ export interface RestoreReport {
 export async function restoreTenant(place: DataPlace, request: RestoreRequest): Promise<RestoreReport> {
   const { tenant, replace, backup } = request;
   const file = resolve(tenantFile(place.dataDir, tenant, place.dbFile));
-  assertNotHibernated(place.dataDir, tenant);
   const isThere = existsSync(file);
+  // A file that is there counts.
+  if (!isThere) assertNotHibernated(place.dataDir, tenant);
   if (isThere && !replace) {
     throw new OnewriterError(
       'TENANT_BUSY',

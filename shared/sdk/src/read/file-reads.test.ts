@@ -524,6 +524,33 @@ describe('FileReads', () => {
     both.close();
   });
 
+  it('waits for the lock of the owner that has brought a file back, and for a file that goes while it waits for a lock', async () => {
+    const lock = (db: Database.Database) => {
+      db.pragma('locking_mode = EXCLUSIVE');
+      db.exec('BEGIN EXCLUSIVE; INSERT INTO t VALUES (1, 2); COMMIT');
+    };
+    let owner: Database.Database;
+    const waking = open({
+      busyTimeoutMs: 10_000,
+      waking: new Waking(async tenant => {
+        owner = createTenant(tenant);
+        lock(owner);
+        setTimeout(() => owner.close(), 50);
+      }),
+    });
+    noteHibernated(dataDir, 'a', { commitSeq: 1, bytes: 1, since: '', who: '' });
+    expect(await waking.get(request('a', 'SELECT v FROM t'))).toEqual({ v: 2 });
+    const before = createTenant('b');
+    lock(before);
+    const read = waking.get(request('b', 'SELECT v FROM t'));
+    noteHibernated(dataDir, 'b', { commitSeq: 1, bytes: 1, since: '', who: '' });
+    for (const suffix of ['', '-wal', '-shm'])
+      rmSync(join(dataDir, `tenants/b/tenant.db${suffix}`), { force: true });
+    before.close();
+    expect(await read).toEqual({ v: 2 });
+    waking.close();
+  });
+
   it('brings the file of a hibernated tenant back, for each kind of read', async () => {
     const woken: string[] = [];
     const wake = async (tenant: string) => {

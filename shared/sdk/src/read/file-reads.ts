@@ -231,8 +231,7 @@ export class FileReads implements Reads, LedgerReader {
         failure = again;
       }
     }
-    if (isBusy(failure)) return this.#retryBusy(failure, request, read);
-    if (this.#options.waking.isCause(failure)) return this.#wake(request, read);
+    if (isBusy(failure) || this.#options.waking.isCause(failure)) return this.#wait(failure, request, read);
     if (this.#canFallBack(failure)) return fallback(this.#fallback!);
     throw toReadError(failure, request.tenant);
   }
@@ -241,17 +240,33 @@ export class FileReads implements Reads, LedgerReader {
     try {
       return read();
     } catch (error) {
-      if (isBusy(error)) return this.#retryBusy(error, request, read);
-      if (this.#options.waking.isCause(error)) return this.#wake(request, read);
+      if (isBusy(error) || this.#options.waking.isCause(error)) return this.#wait(error, request, read);
       throw error;
     }
   }
 
-  async #wake<T>({ tenant, options }: ReadRequest, read: () => T): Promise<T> {
+  /** For a lock, or the file of a hibernated tenant, or for one after the other. */
+  async #wait<T>(error: unknown, request: ReadRequest, read: () => T): Promise<T> {
+    const { tenant, options } = request;
+    const { waking } = this.#options;
     try {
-      return await this.#options.waking.until(tenant, options, () => this.#pool.current(tenant, read));
-    } catch (error) {
-      throw toReadError(error, tenant);
+      if (isBusy(error)) return await this.#retryBusy(error, request, read);
+    } catch (failure) {
+      if (!waking.isCause(failure)) throw failure;
+    }
+    const readUnlocked = () => {
+      try {
+        return this.#pool.current(tenant, read);
+      } catch (failure) {
+        // Its owner, which opened it first, may still be at its log.
+        if (isBusy(failure)) return this.#retryBusy(failure, request, read);
+        throw failure;
+      }
+    };
+    try {
+      return await waking.until(tenant, options, readUnlocked);
+    } catch (failure) {
+      throw toReadError(failure, tenant);
     }
   }
 

@@ -21,11 +21,11 @@ export class Waking {
   }
 
   /** Runs a read until the file is here. @throws as the read, and as {@link Wake} */
-  async until<T>(tenant: string, wait: WaitOptions, read: () => T): Promise<T> {
+  async until<T>(tenant: string, wait: WaitOptions, read: () => T | Promise<T>): Promise<T> {
     for (let wakes = 1; ; wakes++) {
       await this.#wake(tenant, wait);
       try {
-        return read();
+        return await read();
       } catch (error) {
         if (!this.isCause(error) || wakes === MAX_WAKES) throw error;
       }

@@ -15,6 +15,7 @@ export function createHibernation(
   place: DataPlace,
   access: ReplicaAccess | undefined,
   shipping: Pick<Replica, 'note'> | undefined,
+  settle: (tenant: string) => void,
 ): Hibernation | undefined {
   const { hibernateAfterMs: afterMs, diskBudget: budgetBytes } = config;
   if (afterMs === undefined && budgetBytes === undefined) return undefined;
@@ -28,7 +29,7 @@ export function createHibernation(
   const catalogue = new TenantCatalogue(redis, place.group, new TenantFolders(place.dataDir, place.dbFile));
   const limits = jobLimits(place, MEMORY_BYTES);
   return new Hibernation({
-    ...{ place, catalogue, afterMs, budgetBytes, log },
+    ...{ place, catalogue, afterMs, budgetBytes, settle, log },
     hibernate: ({ tenant, reason, signal }) =>
       hibernateTenant(place, {
         ...{

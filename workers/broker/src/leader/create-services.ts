@@ -45,7 +45,10 @@ import type { DataDirClock } from './retention-clock.ts';
 /** What lanes and sessions call in other parts of the leader. */
 export interface ServiceCalls
   extends Pick<SessionContext, 'onFenced' | 'onHeld' | 'finishSoon'>,
-    Pick<ApartOptions, 'onStopped' | 'onApplied'> {}
+    Pick<ApartOptions, 'onStopped' | 'onApplied'> {
+  /** Opens a tenant's file, though no job needs it. */
+  readonly tryFile: (tenant: string) => void;
+}
 
 /** What a leader creates for the sessions of its tenants. */
 export interface CreatedServices {
@@ -139,7 +142,7 @@ export function createServices(
   const durabilities = new Durabilities({
     ...{ link, group: config.group, state: replica, shipping, isRestored, log },
   });
-  const hibernation = createHibernation(options, place, access, shipping);
+  const hibernation = createHibernation(options, place, access, shipping, calls.tryFile);
   return { services, apart, replica, shipping, durabilities, hibernation };
 }
 

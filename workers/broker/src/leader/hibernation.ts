@@ -26,6 +26,8 @@ export interface HibernationOptions {
   readonly budgetBytes: number | undefined;
   /** @throws OnewriterError; the tenant stays as it was then */
   readonly hibernate: (request: Pick<HibernateRequest, 'tenant' | 'reason' | 'signal'>) => Promise<unknown>;
+  /** Has the broker open a file, and close it when it is idle: what a broker that ended left beside it goes. */
+  readonly settle: (tenant: string) => void;
   readonly log: Logger;
   readonly nowMs?: (() => number) | undefined;
 }
@@ -46,6 +48,8 @@ interface Candidate {
   readonly tenant: string;
   readonly idleMs: number;
   readonly bytes: number;
+  /** A process has it open, or had when it ended. */
+  readonly isOpen: boolean;
 }
 
 export class Hibernation {
@@ -84,10 +88,17 @@ export class Hibernation {
     let left = bytes;
     const isOver = bytes > budgetBytes;
     // The longest idle first.
-    for (const { tenant, idleMs, bytes: size } of candidates.toSorted((a, b) => b.idleMs - a.idleMs)) {
+    for (const { tenant, idleMs, bytes: size, isOpen } of candidates.toSorted(
+      (a, b) => b.idleMs - a.idleMs,
+    )) {
       if (this.#stop.signal.aborted) return;
       const isRoomNeeded = isOver && left > budgetBytes * UP_TO;
       if (idleMs < afterMs && !isRoomNeeded) continue;
+      if (isOpen) {
+        this.#tryLater(tenant);
+        this.#options.settle(tenant);
+        continue;
+      }
       const reason =
         idleMs >= afterMs
           ? `idle for ${Math.round(idleMs / 60_000)} min`
@@ -107,7 +118,11 @@ export class Hibernation {
         const size = (entry.size?.bytes ?? 0) + (entry.size?.walBytes ?? 0);
         bytes += size;
         const idleMs = this.#idleMs(entry);
-        if (idleMs !== undefined) candidates.push({ tenant: entry.tenant, idleMs, bytes: size });
+        if (idleMs === undefined) continue;
+        const path = realDatabasePath(tenantFile(place.dataDir, entry.tenant, place.dbFile));
+        // The last to close it removes the index.
+        const isOpen = existsSync(`${path}-shm`);
+        candidates.push({ tenant: entry.tenant, idleMs, bytes: size, isOpen });
       }
     }
     return { candidates, bytes };
@@ -123,15 +138,12 @@ export class Hibernation {
     activeJobs,
     durability,
   }: CatalogueEntry): number | undefined {
-    const { place } = this.#options;
     if (state !== 'active' || size === undefined || waitingJobs + activeJobs > 0 || durability === 'off')
       return undefined;
     const nowMs = this.#nowMs();
     if ((this.#failed.get(tenant) ?? 0) > nowMs) return undefined;
     const idleMs = nowMs - (lastActivity ?? 0);
-    // A process that has it open may read it; the last to close it removes the index.
-    const isOpen = existsSync(`${realDatabasePath(tenantFile(place.dataDir, tenant, place.dbFile))}-shm`);
-    return idleMs < IN_USE_MS || isOpen ? undefined : idleMs;
+    return idleMs < IN_USE_MS ? undefined : idleMs;
   }
 
   /** @returns whether its file is gone */
@@ -146,9 +158,13 @@ export class Hibernation {
       const { code, message } = toWireError(error);
       // Writes came: it is not idle any more.
       if (code !== 'TENANT_BUSY') log.warn({ tenant, code }, `Tenant not hibernated: ${message}`);
-      if (this.#failed.size >= MAX_FAILURES) this.#failed.clear();
-      this.#failed.set(tenant, this.#nowMs() + RETRY_AFTER_MS);
+      this.#tryLater(tenant);
       return false;
     }
+  }
+
+  #tryLater(tenant: string): void {
+    if (this.#failed.size >= MAX_FAILURES) this.#failed.clear();
+    this.#failed.set(tenant, this.#nowMs() + RETRY_AFTER_MS);
   }
 }

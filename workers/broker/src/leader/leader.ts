@@ -80,6 +80,7 @@ export class Leader {
       onFenced: (tenant, error) => epochs.onFenced(tenant, error),
       onHeld: tenant => this.#held.giveWay(tenant),
       finishSoon: session => sessions.finishSoon(session),
+      tryFile: tenant => sessions.of(tenant).tryFile(),
     });
     const { services } = created;
     const sessions = new OpenSessions(options, services);

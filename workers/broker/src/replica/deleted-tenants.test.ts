@@ -1,7 +1,13 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { forgetKnownDatabase, noteFormerDatabase, noteKnownDatabase, tenantFile } from '@onewriter/protocol';
+import {
+  forgetKnownDatabase,
+  noteFormerDatabase,
+  noteHibernated,
+  noteKnownDatabase,
+  tenantFile,
+} from '@onewriter/protocol';
 import { expect, it, onTestFinished } from 'vitest';
 import { findDeletedTenants } from './deleted-tenants.ts';
 
@@ -24,7 +30,10 @@ it('finds tenants that Onewriter deleted, and none whose file was moved away or 
   }
   make('again');
   rmSync(tenantFile(dataDir, 'moved', place.dbFile));
-  const stored = ['there', 'deleted', 'again', 'moved', 'elsewhere'];
+  // Restored here, and hibernated before a broker opened it.
+  noteFormerDatabase(dataDir, 'hibernated');
+  noteHibernated(dataDir, 'hibernated', { commitSeq: 1, bytes: 1, since: '', who: '' });
+  const stored = ['there', 'deleted', 'again', 'moved', 'elsewhere', 'hibernated'];
   const found = [];
   for await (const tenant of findDeletedTenants(place, stored)) found.push(tenant);
   expect(found).toEqual(['deleted']);

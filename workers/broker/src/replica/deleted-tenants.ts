@@ -1,5 +1,5 @@
 import { stat } from 'node:fs/promises';
-import { hadDatabase, isKnownDatabase, tenantFile } from '@onewriter/protocol';
+import { hadDatabase, isHibernated, isKnownDatabase, tenantFile } from '@onewriter/protocol';
 import type { Config } from '@onewriter/runtime';
 
 /** Looks at so many files at a time. */
@@ -18,9 +18,10 @@ export async function* findDeletedTenants(
   for (let from = 0; from < stored.length; from += AT_A_TIME) {
     const some = stored.slice(from, from + AT_A_TIME);
     const gone = await Promise.all(some.map(tenant => isMissing(tenantFile(dataDir, tenant, dbFile))));
-    yield* some.filter(
-      (tenant, index) => gone[index] && hadDatabase(dataDir, tenant) && !isKnownDatabase(dataDir, tenant),
-    );
+    // A hibernated one had a file, and no broker may ever have written to it here.
+    const isDeleted = (tenant: string) =>
+      hadDatabase(dataDir, tenant) && !isKnownDatabase(dataDir, tenant) && !isHibernated(dataDir, tenant);
+    yield* some.filter((tenant, index) => gone[index] && isDeleted(tenant));
   }
 }
 

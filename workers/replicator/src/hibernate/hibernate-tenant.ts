@@ -5,7 +5,6 @@ import {
   forgetHibernated,
   type HibernatedNote,
   isOnewriterError,
-  noteHibernated,
   OnewriterError,
   readHibernated,
   tenantFile,
@@ -14,6 +13,7 @@ import { type HeldTenant, withHeldTenant } from '@onewriter/tenants';
 import type { Redis } from 'ioredis';
 import { jobEnv, publicAccess, type ReplicaAccess, replicaJob, withRoom } from '../jobs/replica-access.ts';
 import { marksOf, type ProofArgs, type StoredProof } from './prove-stored.ts';
+import { putNote } from './put-note.ts';
 
 /*
  * Hibernation: a tenant's file goes, and lies in the replica.
@@ -21,7 +21,7 @@ import { marksOf, type ProofArgs, type StoredProof } from './prove-stored.ts';
  *   it is read out of the store, and is byte for byte the one that is here ▸ the broker closes the file ▸ it is still the same ▸ a note of where
  *   it lies ▸ its path is removed ▸ tombstone for those who have it open ▸ it is removed
  *
- * A file that changes as it is closed is proved again while it is held. Until the note is written nothing has changed; where a process dies
+ * A file that changes as it is closed, or whose log its last broker left beside it, is proved again while it is held. Until the note is written nothing has changed; where a process dies
  * behind it, the file counts as long as it is there.
  */
 
@@ -46,7 +46,7 @@ export interface HibernateRequest {
 /** How long the store may take to have the newest commit, and then to have the file in few pieces. */
 const EARLY_WITHIN_MS = 3_000;
 const WHOLE_WITHIN_MS = 10_000;
-const HELD_WITHIN = Object.freeze({ storedWithinMs: 30_000, wholeWithinMs: WHOLE_WITHIN_MS });
+const HELD_WITHIN = Object.freeze({ storedWithinMs: 30_000, wholeWithinMs: WHOLE_WITHIN_MS, isHeld: true });
 /** Whether writes came, while they wait. */
 const WATCH_EVERY_MS = 100;
 
@@ -93,7 +93,7 @@ function takeAway(
   try {
     takeAwayFile(place, tenant, () => {
       if (!isUnchanged(file, proof)) throw changed(tenant);
-      noteHibernated(dataDir, tenant, note);
+      putNote(dataDir, tenant, note);
     });
   } catch (error) {
     // Where it is in its place it counts, and a note of it would only be old one day.
@@ -142,7 +142,7 @@ async function proveHeld(
 function prove(
   place: DataPlace,
   { access, tenant, limits, priority }: HibernateRequest,
-  within: Pick<ProofArgs, 'storedWithinMs' | 'wholeWithinMs'>,
+  within: Pick<ProofArgs, 'storedWithinMs' | 'wholeWithinMs' | 'isHeld'>,
   signal: AbortSignal | undefined,
 ): Promise<StoredProof> {
   const args: ProofArgs = { ...publicAccess(access), ...within };

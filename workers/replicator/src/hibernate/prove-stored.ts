@@ -16,12 +16,15 @@ import { openReplicaReader, type ReplicaReader, type RestorePlan } from '../chai
 import { type OpenReplica, openGivenReplica, type PublicAccess } from '../jobs/replica-access.ts';
 import { restoreToFile } from '../restore/restore-to-file.ts';
 import { FEW_SEGMENTS, type HibernatedPlace, placeOf } from './hibernated-place.ts';
+import { writeBackLog } from './write-back-log.ts';
 
 export interface ProofArgs extends PublicAccess {
   /** How long the store may take to have the file's newest commit. */
   readonly storedWithinMs: number;
   /** How long to wait then for a file in few pieces. */
   readonly wholeWithinMs: number;
+  /** The tenant is held: a log that its broker left is written back. Default: false. */
+  readonly isHeld?: boolean | undefined;
 }
 
 /** The store gives back the very file that is here. */
@@ -42,21 +45,25 @@ const CHUNK_BYTES = 1024 * 1024;
  */
 export async function proveStored(
   { place, tenant }: Pick<JobContext, 'place' | 'tenant'>,
-  { storedWithinMs, wholeWithinMs, ...access }: ProofArgs,
+  { storedWithinMs, wholeWithinMs, isHeld = false, ...access }: ProofArgs,
 ): Promise<StoredProof> {
   const file = findDatabaseFile(tenantFile(place.dataDir, tenant, place.dbFile))?.path;
   if (file === undefined)
     throw new OnewriterError('TENANT_NOT_FOUND', `Tenant ${tenant} has no file.`, { tenant });
   const numbers = readClosed(file, tenant, place.busyTimeoutMs);
   // Only now: a connection that is closed last may remove the log.
-  const marks = marksOf(file);
-  const bytes = marks[0]!.size;
+  let marks = marksOf(file);
   const replica = await openGivenReplica(access);
   const scratch = join(place.dataDir, 'replica', 'scratch', `hibernate-${tenant}.db`);
   removeLostDrafts(scratch);
   const draft = newDraft(place.dataDir, scratch);
   try {
     const { reader, plan } = await planStored(replica, tenant, numbers, storedWithinMs, wholeWithinMs);
+    if (isHeld && marks[1] !== undefined) {
+      await writeBackLog(place, tenant, file, plan);
+      marks = marksOf(file);
+    }
+    const bytes = marks[0]!.size;
     assertRoom(place.dataDir, bytes + SPARE_BYTES);
     await restoreToFile(reader, plan, draft.path);
     if (!(await isSameBytes(file, draft.path))) {

@@ -23,6 +23,8 @@ import { ReplicaWorld } from '../../test-support/replica-world.ts';
 import { openReplicaReader } from '../chain/replica-reader.ts';
 import type { OpenReplica } from '../jobs/replica-access.ts';
 import { CloseNotes } from '../ship/close-notes.ts';
+import { withLiveSnapshot } from '../snapshot/live-snapshot.ts';
+import { storeFull } from '../snapshot/store-full.ts';
 import { openStore } from '../store/open-store.ts';
 import type { OpenStore } from '../store/store-watch.ts';
 import { placeOf } from './hibernated-place.ts';
@@ -107,6 +109,20 @@ it('searches where segments were merged meanwhile', async () => {
   expect(read().equals(bytes)).toBe(true);
 });
 
+it('puts no older file in place where the store lost commits', async () => {
+  await hibernate({ commitSeq: 99, place: undefined });
+  for (const storedPos of [world.pos, undefined])
+    await expect(wake(storedPos)).rejects.toMatchObject({ code: 'DATABASE_CORRUPT' });
+  expect([existsSync(path()), isHibernated(place.dataDir, 'acme')]).toEqual([false, true]);
+});
+
+it('removes what an ended thread of this process left', async () => {
+  await hibernate();
+  writeFileSync(`${path()}.restoring-${process.pid}-1`, 'half of it');
+  await wake();
+  expect(readdirSync(dirname(path())).filter(name => name.includes('restoring'))).toEqual([]);
+});
+
 it('leaves it hibernated where the store fails or has another commit, and nothing beside', async () => {
   await hibernate({ commitSeq: 99 });
   await expect(wake()).rejects.toMatchObject({ code: 'DATABASE_CORRUPT' });
@@ -158,6 +174,24 @@ it('proves that the store gives the file back, byte for byte', async () => {
   });
   writeFileSync(path(), bytes);
   expect(await prove()).toMatchObject({ bytes: bytes.length });
+});
+
+it('writes back the log that an ended broker left beside a file that is held, if the store has all of it', async () => {
+  const prove = (isHeld: boolean) =>
+    proveStored({ place, tenant: 'acme' }, { url, keys: 'one', storedWithinMs: 0, wholeWithinMs: 0, isHeld });
+  const notTheFile = { code: 'REPLICA_REFUSED', details: { reason: 'not the file' } };
+  // The store knows of another log.
+  await expect(prove(true)).rejects.toMatchObject(notTheFile);
+  const pos = world.pos + 1;
+  const numbers = { tenant: 'acme', pos, commitSeq: world.pos, atMs: 1, epoch: 1, incarnation: '' };
+  const stored = await withLiveSnapshot(path(), 0, snapshot =>
+    storeFull(world.store, world.keys, snapshot, { ...numbers, end: snapshot.position }),
+  );
+  await world.pack([stored]);
+  await expect(prove(false)).rejects.toMatchObject(notTheFile);
+  const { marks, bytes } = await prove(true);
+  expect([marks[0]?.size, marks[1]]).toEqual([bytes, undefined]);
+  expect(new CloseNotes(place.dataDir).read('acme')).toMatchObject({ pos, mark: marks[0] });
 });
 
 it('waits for a commit that is not stored, and says so where it does not come', async () => {

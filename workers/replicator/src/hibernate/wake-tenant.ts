@@ -67,12 +67,13 @@ export async function wakeTenant(
   const note = readHibernated(place.dataDir, tenant);
   if (note === undefined)
     throw new OnewriterError('TENANT_NOT_FOUND', `Tenant ${tenant} is not hibernated.`, { tenant });
-  removeLostDrafts(file);
+  // Also those of this process: of a thread that was ended.
+  removeLostDrafts(file, true);
   const draft = newDraft(place.dataDir, file);
   try {
     const staged =
       (await stagePlace(replica, tenant, note, storedPos, draft.path)) ??
-      (await new RestoreSource(replica).stage(tenant, { kind: 'newest' }, draft.path));
+      (await stageNewest(replica, tenant, note, draft.path));
     draft.dress();
     assertSame(place.dataDir, tenant, note);
     linkWokenFile(place, tenant, draft.path, file);
@@ -107,18 +108,33 @@ async function stagePlace(
       return undefined;
     throw error;
   }
-  assertCommit(tenant, draft, note.commitSeq);
+  assertCommit(tenant, note, readCommit(draft));
   return { pos, requests: segments.length, end: last.cutAt === undefined ? last.entry.end : undefined };
 }
 
-/** @throws OnewriterError DATABASE_CORRUPT */
-function assertCommit(tenant: string, draft: string, commitSeq: number): void {
+/** As a restore does. @throws as {@link RestoreSource.stage} */
+async function stageNewest(
+  replica: OpenReplica,
+  tenant: string,
+  note: HibernatedNote,
+  draft: string,
+): Promise<Staged> {
+  const staged = await new RestoreSource(replica).stage(tenant, { kind: 'newest' }, draft);
+  assertCommit(tenant, note, staged.commitSeq);
+  return staged;
+}
+
+/** A store that lost commits has an older file than the one that went. @throws OnewriterError DATABASE_CORRUPT */
+function assertCommit(tenant: string, { commitSeq }: HibernatedNote, found: number): void {
+  if (found >= commitSeq) return;
+  const message = `The replica has commit ${found} of tenant ${tenant} where ${commitSeq} was hibernated. To look at it: onewriter restore ${tenant} --at newest --as <name>.`;
+  throw new OnewriterError('DATABASE_CORRUPT', message, { tenant });
+}
+
+function readCommit(draft: string): number {
   const db = openReadOnly(draft, 0);
   try {
-    const found = readNumbers(db).commitSeq;
-    if (found === commitSeq) return;
-    const message = `The replica has commit ${found} of tenant ${tenant} where ${commitSeq} was hibernated.`;
-    throw new OnewriterError('DATABASE_CORRUPT', message, { tenant });
+    return readNumbers(db).commitSeq;
   } finally {
     db.close();
   }

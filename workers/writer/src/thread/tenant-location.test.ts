@@ -1,16 +1,33 @@
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
-import { changeNotePath, newDatabaseName, noteDatabaseChange, tenantFile } from '@onewriter/protocol';
+import {
+  changeNotePath,
+  isHibernated,
+  newDatabaseName,
+  noteDatabaseChange,
+  noteHibernated,
+  tenantFile,
+} from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 import { beforeEach, expect, it, onTestFinished } from 'vitest';
 import { locateTenant } from './tenant-location.ts';
 
+let dataDir: string;
 let path: string;
 let locate: () => ReturnType<typeof locateTenant>;
 
 beforeEach(() => {
-  const dataDir = mkdtempSync(join(tmpdir(), 'onewriter-location-'));
+  dataDir = mkdtempSync(join(tmpdir(), 'onewriter-location-'));
   onTestFinished(() => rmSync(dataDir, { recursive: true }));
   path = tenantFile(dataDir, 'acme');
   mkdirSync(dirname(path), { recursive: true });
@@ -53,6 +70,16 @@ it('undoes one that was cut off before, and one whose note is not complete', () 
   expect(locate().file?.path).toBe(old.name);
   expect(read(old)).toBe('old');
   expect(existsSync(changeNotePath(path))).toBe(false);
+});
+
+it('removes an old note of a file that is here, so that it does not come back out of the replica where it is lost later', () => {
+  create('here');
+  symlinkSync(basename(readdirSync(dirname(path)).find(name => name.endsWith('.db'))!), path);
+  noteHibernated(dataDir, 'acme', { commitSeq: 1, bytes: 1, since: '', who: '' });
+  const before = new Date(Date.now() - 120_000);
+  utimesSync(join(dataDir, 'hibernated/acme'), before, before);
+  locate();
+  expect(isHibernated(dataDir, 'acme')).toBe(false);
 });
 
 it('follows no name that a change does not give', () => {

@@ -7,6 +7,7 @@ import {
   type DatabaseFile,
   findDatabaseFile,
   flushPath,
+  forgetOldHibernated,
   hadDatabase,
   OnewriterError,
   settleDatabaseChange,
@@ -55,7 +56,10 @@ export function locateTenant(
       new Database(name, { readonly, fileMustExist: true, timeout: options.busyTimeoutMs }),
   );
   const file = findDatabaseFile(path);
-  if (file !== undefined) return { path, file };
+  if (file !== undefined) {
+    forgetOldHibernated(options.dataDir, tenant);
+    return { path, file };
+  }
   assertMayMakeDatabase(options.dataDir, tenant, path);
   if (!options.createTenants) throw notFound(tenant);
   if (!hadDatabase(options.dataDir, tenant)) return { path, file: undefined };

@@ -5,6 +5,7 @@ import { EXPORT_FORMATS, type ExportFormat } from '../../export/export-messages.
 import type { GatewayEnv } from '../../gateway-env.ts';
 import type { GatewayOptions } from '../../gateway-options.ts';
 import { recordStream } from '../../operations/record-stream.ts';
+import { wakeTenant } from '../../reads/wake-tenant.ts';
 import { authorizeTenant } from '../../security/authorize.ts';
 import { endOfToken } from '../../security/end-of-token.ts';
 import { ownerOf } from '../../security/shares.ts';
@@ -99,6 +100,7 @@ export async function exportTenant(
   // Missing where a request is made in a test, without a server.
   const outgoing = (c.env as Partial<HttpBindings> | undefined)?.outgoing;
   const gone = AbortSignal.any([c.req.raw.signal, endOfToken(c, options.verifyToken)]);
+  await wakeTenant(options, tenant, { timeoutMs: options.readTimeoutMs, signal: gone });
   const detail = table === undefined ? format : `${format}, table ${table}`;
   const work = { kind: 'export', who: whoAsks(c), tenant, detail, unit: 'bytes', gone } as const;
   const record = recordStream(work, options.operations.store, options.log);
