@@ -29,7 +29,7 @@ describe('every alert', () => {
       expect(['critical', 'warning']).toContain(rule.labels.severity);
       expect(Object.keys(rule.annotations)).toEqual(['summary', 'description', 'runbook']);
       expect(rule.annotations['runbook']).toMatch(
-        new RegExp(`^docs/(operations|replication)\\.md#${alert.toLowerCase()}$`),
+        new RegExp(`^docs/(operations|replication|hibernate)\\.md#${alert.toLowerCase()}$`),
       );
     },
   );

@@ -402,6 +402,7 @@ describe('tenants', () => {
         state: 'active',
         bytes: expect.any(Number),
         walBytes: expect.any(Number),
+        hibernated: null,
         queuedJobs: 0,
         lastActivity: expect.any(String),
         durability: null,

@@ -100,6 +100,31 @@ it('is listed as hibernated, and has no other place in a list than before', asyn
   expect(await cli('wake', 'listed')).toMatchObject([{ tenant: 'listed', state: 'awake' }]);
 }, 60_000);
 
+const ask = (method: string, path: string, body?: object) =>
+  fetch(`${stack.gatewayUrl}/v1/tenants/${path}`, {
+    method,
+    headers: { authorization: `Bearer ${stack.token}`, 'content-type': 'application/json' },
+    body: body && JSON.stringify(body),
+  });
+
+it('goes and comes over HTTP, and comes for an export, not for a look at it', async () => {
+  await makeTenant('web', 2);
+  const gone = await ask('POST', 'web/hibernate', { reason: 'a test' });
+  const away = { state: 'hibernated', hibernated: { bytes: expect.any(Number), since: expect.any(String) } };
+  expect([gone.status, await gone.json()]).toEqual([200, expect.objectContaining(away)]);
+  expect(await (await ask('GET', 'web')).json()).toMatchObject({ ...away, bytes: null });
+  const page = await fetch(`${stack.dashboardUrl}/tenants/web`, {
+    headers: { authorization: `Bearer ${stack.token}` },
+  });
+  expect(await page.text()).toMatch(/action="\/tenants\/web\/wake".*is in the replica only/s);
+  expect(isHibernated(stack.dataDir, 'web')).toBe(true);
+  const exported = await ask('GET', 'web/export?table=t&format=csv');
+  expect((await exported.text()).trim().split('\n')).toHaveLength(3);
+  expect(await (await ask('POST', 'web/hibernate')).json()).toMatchObject(away);
+  expect(await (await ask('POST', 'web/wake')).json()).toMatchObject({ state: 'active', hibernated: null });
+  expect(existsSync(fileOf('web'))).toBe(true);
+}, 60_000);
+
 it('is deleted, and begins empty under its name', async () => {
   await makeTenant('gone', 2);
   await hibernate('gone');

@@ -9,6 +9,7 @@ import {
   type WireError,
   type WireValue,
 } from '@onewriter/protocol';
+import type { TenantState } from '@onewriter/tenants';
 
 /*
  * What is in a tenant's file is the gateway's to read: it has the processes that can be killed, and the bounds.
@@ -19,9 +20,11 @@ import {
 /** What the gateway knows of a tenant. */
 export interface TenantInfo {
   readonly tenant: string;
-  readonly state: 'active' | 'paused' | 'parked' | 'new';
+  readonly state: TenantState;
   readonly bytes: number | null;
   readonly walBytes: number | null;
+  /** Set where its file lies in the replica only. Absent in the answers of older gateways. */
+  readonly hibernated?: { readonly bytes: number; readonly since: string } | null | undefined;
   readonly commitSeq: number | null;
   readonly lastWrite: string | null;
 }
@@ -103,6 +106,9 @@ const CHECK_TIMEOUT_MS = 120_000;
 const RESTORE_TIMEOUT_MS = 150_000;
 /** A history is read in a process of the gateway, stopped after a minute. */
 const HISTORY_TIMEOUT_MS = 70_000;
+/** The replica is asked for all of the file, which a busy broker may have to store first. */
+const HIBERNATE_TIMEOUT_MS = 180_000;
+const WAKE_TIMEOUT_MS = 60_000;
 const FRESH_MS = 2_000;
 /** Limit for all rows of an answer. */
 const MAX_CHARACTERS = 8 * 1024 * 1024;
@@ -160,6 +166,16 @@ export class DashboardGateway {
     const json = { at, sql, values: 'tagged' };
     const patient = { timeoutMs: RESTORE_TIMEOUT_MS, ...call };
     return this.#read(`/v1/tenants/${tenant}/history/query`, json, maxRows, patient);
+  }
+
+  /** Takes its file away; nothing has changed where this throws. */
+  async hibernate(tenant: string, call: GatewayCall): Promise<void> {
+    await this.#ask(`/v1/tenants/${tenant}/hibernate`, { timeoutMs: HIBERNATE_TIMEOUT_MS, ...call }, {});
+  }
+
+  /** Brings it back. */
+  async wake(tenant: string, call: GatewayCall): Promise<void> {
+    await this.#ask(`/v1/tenants/${tenant}/wake`, { timeoutMs: WAKE_TIMEOUT_MS, ...call }, {});
   }
 
   /** The points that a tenant can be restored to, the newest first. */

@@ -138,8 +138,10 @@ await startProcess('gateway', async (config, log) => {
     access &&
     createGatewayReplica({
       access,
+      redis,
       place: dataPlace,
       memoryBytes: config.readMemoryBytes,
+      onHibernated: onReplaced,
       files: {
         makeFolder: () => files.makeScratch('points', POINT_FOLDER_LIFE_MS),
         removeFolder: path => files.removeScratch(path),

@@ -45,6 +45,8 @@ export interface BrokerStatus {
   readonly history: StatusHistory;
   /** Absent where nothing is replicated, before the first report, and in the status of older brokers. */
   readonly replica?: StatusReplica | undefined;
+  /** Absent in the status of older brokers. */
+  readonly hibernation?: StatusHibernation | undefined;
 }
 
 /** Who leads. */
@@ -187,6 +189,17 @@ export interface StatusFiles {
   readonly maxOpenTenants: number;
   /** Tenants that were closed because others were opened, over the window of {@link StatusWrites}. */
   readonly evictedPerSecond: number;
+}
+
+/** Tenants whose files lie in the replica. */
+export interface StatusHibernation {
+  readonly tenants: number;
+  /** Files on their way. */
+  readonly waking: number;
+  /** Tenants whose file did not come when it was needed last. */
+  readonly failing: number;
+  /** Some of them, and why; at most {@link STATUS_TOP}. */
+  readonly failed: readonly { readonly tenant: string; readonly message: string }[];
 }
 
 /** Interactive transactions that are open. */

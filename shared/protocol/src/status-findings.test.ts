@@ -276,6 +276,24 @@ it('says what is wrong with a copy, and with the replica of a tenant, and nothin
   ]);
 });
 
+it('names hibernated tenants that do not come back', () => {
+  const hibernation = { tenants: 9, waking: 1, failing: 1, failed: [{ tenant: 'acme', message: 'away.' }] };
+  expect(find({ hibernation: { ...hibernation, failing: 0, failed: [] } })).toEqual([]);
+  expect(find({ hibernation })).toMatchObject([
+    {
+      level: 'critical',
+      alert: 'OnewriterWakesFail',
+      tenant: 'acme',
+      text: expect.stringMatching(/of acme .*: away\.$/),
+    },
+  ]);
+  const [many] = find({ hibernation: { ...hibernation, failing: 3 } });
+  expect([many?.tenant, many?.text]).toEqual([
+    undefined,
+    expect.stringContaining('3 hibernated tenants (such as acme)'),
+  ]);
+});
+
 it('names what is missing when no broker reports', () => {
   const none: StatusSource = {
     readAt: 0,

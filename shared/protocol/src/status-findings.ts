@@ -101,6 +101,7 @@ export function findStatusProblems(source: StatusSource): readonly StatusFinding
   findInTenants(status, add);
   findInReplica(status, add);
   findInRehearsals(status, add);
+  findInHibernation(status, add);
   if (status.deadLetters.waiting > 0) {
     const { waiting } = status.deadLetters;
     add(
@@ -310,6 +311,16 @@ function findInReplica({ at, replica }: BrokerStatus, add: Add): void {
     const text = `The copy ${address} is ${Math.round(behindMs / 60_000)} min${packs} behind the first store${why}.`;
     add('warning', 'OnewriterReplicaCopyBehind', text);
   }
+}
+
+/** Hibernated tenants that do not come back when they are used. */
+function findInHibernation({ hibernation }: BrokerStatus, add: Add): void {
+  const [first] = hibernation?.failed ?? [];
+  if (hibernation === undefined || first === undefined) return;
+  const { failing } = hibernation;
+  const whose = failing === 1 ? first.tenant : `${failing} hibernated tenants (such as ${first.tenant})`;
+  const text = `The file of ${whose} does not come from the replica: ${withoutStop(first.message)}.`;
+  add('critical', 'OnewriterWakesFail', text, failing === 1 ? first.tenant : undefined);
 }
 
 /** Restores for a test: what is not sound, and that nothing is known. */

@@ -53,6 +53,8 @@ const REMEDIES: Readonly<Record<string, string>> = {
     'See why in onewriter replica status: no room on the disk, a slow store, or files that are read whole all the time.',
   OnewriterReplicaCopyBehind:
     'Look at that store and the way to it: rights, address, a full bucket or disk. Nothing waits for a copy; it catches up when it can.',
+  OnewriterWakesFail:
+    'See what the store says: onewriter replica status, then onewriter wake <tenant>. Nothing is lost: reads and writes of these tenants wait or are refused until then.',
   OnewriterEventLoopSlow: 'The broker needs more CPU: see what else runs on the machine, raise its limit.',
   OnewriterDeadLetters: 'Read them: retry what may go through by now, drop what is dealt with.',
 };

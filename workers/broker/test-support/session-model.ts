@@ -208,7 +208,7 @@ export function createModelServices(random: () => number, bugs: unknown[]) {
     },
     readShare: new ReadShare(),
     waker: {
-      size: 0,
+      status: { waking: 0, failing: 0, failed: [] },
       wake: async (_tenant: string): Promise<unknown> => undefined,
       stop: async () => {},
       close: async () => {},

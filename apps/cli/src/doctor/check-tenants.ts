@@ -4,10 +4,11 @@ import { type CatalogueEntry, describeHolder, endsByPerson, isPausedByPerson } f
 import type { Redis } from 'ioredis';
 import type { Target } from '../target.ts';
 import { catalogueOf } from '../tenants/catalogue.ts';
+import { checkHibernated } from './check-hibernated.ts';
 import { bad, type Diagnosis, ok } from './diagnosis.ts';
 import { nextForAlert } from './next-for-alert.ts';
+import { MAX_NAMES, someOf } from './some-of.ts';
 
-const MAX_NAMES = 10;
 /** A log is written back at 4 MB, as a rule; one of this size is held by a reader, or by a broker that is gone. */
 const LARGE_WAL_BYTES = 64 * 1024 * 1024;
 /** A program that works on a file needs seconds. */
@@ -70,9 +71,12 @@ export async function checkTenants(target: Target, redis: Redis): Promise<Diagno
     );
   }
   diagnoses.push(...findLongHolds(tenants));
+  const away = tenants.filter(({ hibernated }) => hibernated !== undefined).map(({ tenant }) => tenant);
+  diagnoses.push(...checkHibernated(away, target.config.replicaUrl));
+  const hibernated = away.length === 0 ? '' : `, ${away.length} hibernated`;
   return diagnoses.length > 0
     ? diagnoses
-    : [ok('tenants', `${tenants.length} tenants, none paused or parked`)];
+    : [ok('tenants', `${tenants.length} tenants${hibernated}, none paused or parked`)];
 }
 
 /** Programs that hold a tenant for longer than their work takes. */
@@ -91,9 +95,4 @@ function findLongHolds(tenants: readonly CatalogueEntry[]): Diagnosis[] {
       'See what that process does, and end it if it hangs: its hold ends half a minute later.',
     ),
   ];
-}
-
-function someOf(names: readonly string[]): string {
-  const shown = names.slice(0, MAX_NAMES).join(', ');
-  return names.length > MAX_NAMES ? `${shown} and ${names.length - MAX_NAMES} more` : shown;
 }

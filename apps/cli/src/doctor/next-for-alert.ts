@@ -24,6 +24,7 @@ const NEXT: Readonly<Record<string, string>> = {
   OnewriterReplicaBuffer: 'Bring the store back, or raise ONEWRITER_REPLICA_BUFFER_BYTES.',
   OnewriterReplicaDamaged: 'onewriter replica status names the tenants; find out what changes the store.',
   OnewriterReplicaGap: 'onewriter history <tenant> shows the gap; the log of the broker says why.',
+  OnewriterWakesFail: 'onewriter replica status says what the store answers; then onewriter wake <tenant>.',
   OnewriterMixedVersions: 'Finish the upgrade: all processes should be of one version.',
   OnewriterNoLeader: '`onewriter doctor` says why.',
   OnewriterRedisEvicts: 'redis-cli CONFIG SET maxmemory-policy noeviction, and the same in redis.conf.',

@@ -16,6 +16,8 @@ const DONE: Readonly<Record<string, string>> = {
   pause: 'Paused. Its file is closed; writes wait or are refused until you resume it.',
   resume: 'Resumed: what waited in its queue is being applied.',
   durability: 'Chosen: it holds for all writes from now on.',
+  hibernate: 'Hibernated: its file is in the replica only. What comes for the tenant brings it back.',
+  wake: 'Awake: its file is here.',
   retry: 'Sent again: the write is in the tenant’s queue. If it fails again it comes back as a new letter.',
   drop: 'Dropped: the letter is deleted.',
 };
@@ -48,7 +50,11 @@ export async function showTenant(
   const tenant = assertTenantId(c.req.param('tenant'));
   const call = callOf(c);
   const view = await tenants.view(tenant, call);
-  const schema = await readSchema(gateway, tenant, call, view.gatewayProblem);
+  // A look at the page must not bring its file back.
+  const why = view.info?.hibernated
+    ? 'It is hibernated: what is in its file shows when it is back.'
+    : view.gatewayProblem;
+  const schema = await readSchema(gateway, tenant, call, why);
   const content = tenantPage(view, {
     schema: schemaSection(schema),
     sql: shown.sql ?? '',
@@ -87,9 +93,9 @@ async function readSchema(
   gateway: Parts['gateway'],
   tenant: string,
   call: GatewayCall,
-  problem: string | undefined,
+  why: string | undefined,
 ) {
-  if (problem !== undefined) return problem;
+  if (why !== undefined) return why;
   try {
     return await gateway.schema(tenant, call);
   } catch (error) {

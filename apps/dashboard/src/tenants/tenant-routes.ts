@@ -2,6 +2,7 @@ import type { Parts } from '../parts.ts';
 import { addBackupRoute } from './backup-route.ts';
 import { addCheckRoute } from './check-route.ts';
 import { addDurabilityRoute } from './durability-route.ts';
+import { addHibernateRoutes } from './hibernate-routes.ts';
 import { addHistoryRoutes } from './history-routes.ts';
 import { addLetterRoutes } from './letter-routes.ts';
 import { addPauseRoutes } from './pause-routes.ts';
@@ -17,6 +18,7 @@ export function addTenantRoutes(parts: Parts): void {
   addHistoryRoutes(parts);
   addPauseRoutes(parts);
   addDurabilityRoute(parts);
+  addHibernateRoutes(parts);
   addCheckRoute(parts);
   addBackupRoute(parts);
   addLetterRoutes(parts);

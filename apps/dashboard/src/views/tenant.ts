@@ -116,17 +116,19 @@ export function tenantPage(view: TenantView, { schema, sql, outcome, notice }: T
     ${dialogs(tenant)}${durabilityDialog(tenant, view.facts.durability)}`;
 }
 
-function head({ tenant, facts, now }: TenantView): Html {
-  const { holders, parked } = facts;
+function head({ tenant, facts, info, status, now }: TenantView): Html {
+  const { holders, parked, durability } = facts;
+  const hibernated = holders.length === 0 && parked === null ? (info?.hibernated ?? undefined) : undefined;
   return html`<div class="tenant-head">
       <h1>${tenant}</h1>
-      ${tenantState(facts)}
+      ${hibernated === undefined ? tenantState(facts) : chip('info', info!.state)}
       <div class="actions" role="group" aria-label="Actions">
         ${
           isPausedByPerson(holders)
             ? html`<form method="post" action="/tenants/${tenant}/resume"><button class="primary">Resume</button></form>`
             : html`<button type="button" data-dialog="pause-dialog">Pause…</button>`
         }
+        ${hibernation(tenant, info?.hibernated != null, status?.replica !== undefined && durability !== 'off')}
         <form method="post" action="/tenants/${tenant}/check"><button>Check the file</button></form>
         <form method="post" action="/tenants/${tenant}/backup"><button>Back up</button></form>
         <a class="button" href="/queues?tenant=${tenant}">Its queue</a>
@@ -135,11 +137,19 @@ function head({ tenant, facts, now }: TenantView): Html {
     <p class="subline">${
       holders.length > 0
         ? html`${holders.map(holder => holderLine(holder, now)).join('; ')}. Its file is closed, new writes through the gateway are refused, others wait in the queue; reads continue.`
-        : parked === null
-          ? 'Its writes are applied.'
-          : html`<strong>${parked.code}</strong>: ${parked.message}${parked.since === '' ? '' : ` For ${formatAge(now - Date.parse(parked.since))}.`}`
+        : hibernated !== undefined
+          ? `Its file (${formatBytes(hibernated.bytes)}) is in the replica only, for ${formatAge(now - Date.parse(hibernated.since))}. A read or a write brings it back.`
+          : parked === null
+            ? 'Its writes are applied.'
+            : html`<strong>${parked.code}</strong>: ${parked.message}${parked.since === '' ? '' : ` For ${formatAge(now - Date.parse(parked.since))}.`}`
     }</p>
     ${parked === null ? NOTHING : html`<div class="notice critical">${icon('critical')}<div><p>${PARKED_REMEDIES[parked.code] ?? 'The broker tries again at most five seconds apart, and continues when it can.'}</p></div></div>`}`;
+}
+
+function hibernation(tenant: string, isAway: boolean, mayGo: boolean): Html {
+  if (isAway) return html`<form method="post" action="/tenants/${tenant}/wake"><button>Wake</button></form>`;
+  if (!mayGo) return NOTHING;
+  return html`<form method="post" action="/tenants/${tenant}/hibernate"><button>Hibernate</button></form>`;
 }
 
 function tiles({ facts, info, status, tenant, now, gatewayProblem }: TenantView): Html {

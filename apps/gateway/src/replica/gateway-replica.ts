@@ -1,6 +1,7 @@
 import type { DataPlace } from '@onewriter/files';
 import { type HistoryPoint, OnewriterError, realDatabasePath, tenantFile } from '@onewriter/protocol';
-import { type ReplicaAccess, readHistoryInProcess, stagePoint } from '@onewriter/replicator';
+import { hibernateTenant, type ReplicaAccess, readHistoryInProcess, stagePoint } from '@onewriter/replicator';
+import type { Redis } from 'ioredis';
 import type { Owner } from '../security/shares.ts';
 import { Turns } from '../security/turns.ts';
 import { PointFiles, type PointFilesOptions } from './point-files.ts';
@@ -10,6 +11,11 @@ export interface GatewayReplica {
   readonly access: ReplicaAccess;
   /** @throws OnewriterError RATE_LIMITED, ABORTED, STATEMENT_TIMEOUT, REPLICA_… */
   history(request: HistoryRequest): Promise<readonly HistoryPoint[]>;
+  /**
+   * Takes a tenant's file away, once the replica has proved that it gives it back.
+   * @throws OnewriterError RATE_LIMITED, and as the replicator's hibernateTenant
+   */
+  hibernate(request: GatewayHibernation): Promise<void>;
   /** What people look at before they go back. */
   readonly files: Pick<PointFiles, 'use' | 'close'>;
 }
@@ -23,10 +29,23 @@ export interface HistoryRequest {
   readonly signal: AbortSignal;
 }
 
+/** Which tenant is hibernated, and on whose account. */
+export interface GatewayHibernation {
+  readonly tenant: string;
+  readonly who: string;
+  readonly reason: string;
+  readonly force: boolean;
+  readonly owner: Owner;
+  readonly signal: AbortSignal;
+}
+
 /** Settings of {@link createGatewayReplica}. */
 export interface GatewayReplicaOptions {
   readonly access: ReplicaAccess;
+  readonly redis: Redis;
   readonly place: DataPlace;
+  /** A file was taken away. */
+  readonly onHibernated: (tenant: string) => void;
   /** Limit of each process. */
   readonly memoryBytes: number;
   /** Where files of former points lie, and how they are read. */
@@ -43,9 +62,15 @@ const MAX_POINT_FILE_BYTES = 512 * 1024 * 1024;
 
 /** A {@link GatewayReplica} of one store. */
 export function createGatewayReplica(options: GatewayReplicaOptions): GatewayReplica {
-  const { access, place, memoryBytes } = options;
+  const { access, redis, place, memoryBytes, onHibernated } = options;
   const turns = new Turns({
     what: 'histories that are read',
+    callers: MAX_CALLERS,
+    turns: MAX_RUNNING,
+    turnsOfOwner: 1,
+  });
+  const hibernations = new Turns({
+    what: 'tenants that are hibernated',
     callers: MAX_CALLERS,
     turns: MAX_RUNNING,
     turnsOfOwner: 1,
@@ -64,6 +89,19 @@ export function createGatewayReplica(options: GatewayReplicaOptions): GatewayRep
   return {
     access,
     files,
+    hibernate: async ({ owner, ...request }) => {
+      const { turn, leave } = hibernations.enter(owner);
+      try {
+        await turn(request.signal);
+        await hibernateTenant(place, {
+          ...{ ...request, access, redis, priority: 'usual' },
+          limits: { timeoutMs: () => RESTORE_TIMEOUT_MS, memoryBytes },
+        });
+        onHibernated(request.tenant);
+      } finally {
+        leave();
+      }
+    },
     history: async ({ tenant, limit, owner, signal }) => {
       const { turn, leave } = turns.enter(owner);
       try {

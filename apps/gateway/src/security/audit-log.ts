@@ -11,6 +11,8 @@ export type AuditAction =
   | 'tenant.set'
   | 'tenant.resume'
   | 'tenant.delete'
+  | 'tenant.hibernate'
+  | 'tenant.wake'
   | 'operation.start'
   | 'operation.cancel'
   | 'token.revoke';

@@ -93,6 +93,7 @@ export function createServices(
     data: access && { place, access },
     storedPos: tenant => replica.stored(tenant)?.pos,
     mayPlace: () => lease.held && !phase.isEnding,
+    onEnded: (outcome, ms) => metrics.wakeEnded(outcome, ms),
     log,
   });
   const lanes = createLanes(options, { clock, apart, capture: shipping }, phase, (tenant, finding) => {

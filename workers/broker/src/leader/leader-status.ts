@@ -36,6 +36,7 @@ export function createStatus(parts: LeaderParts, idleJobs: () => number): Status
       idleJobs,
       transactions: () => sessions.transactions,
       replica: () => readReplicaStatus(replica, services.replica, config.replicaBufferBytes),
+      hibernation: () => services.waker.status,
     },
     link,
     config.group,

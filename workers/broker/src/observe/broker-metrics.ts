@@ -8,6 +8,7 @@ import {
 import { createProcessRegistry } from '@onewriter/runtime';
 import type { AppliedOutcome } from '@onewriter/writer';
 import type { Registry } from 'prom-client';
+import type { WakeOutcome } from '../tenant/waker.ts';
 import type { Totals } from './status/rate-window.ts';
 import { type BrokerMetricsSource, sampledMetrics } from './status-metrics.ts';
 
@@ -81,6 +82,13 @@ export class BrokerMetrics {
       'FENCED',
     ],
   );
+  readonly #wakes = new LabelledCounter(
+    'onewriter_wakes_total',
+    'Files of hibernated tenants that were fetched, by outcome; one is stopped where others work on its tenant.',
+    'outcome',
+    ['woken', 'failed', 'stopped'],
+  );
+  readonly #wake = new DurationHistogram();
   #commits = 0;
   #batches = 0;
   #reads = 0;
@@ -161,6 +169,12 @@ export class BrokerMetrics {
     return { writes, failures };
   }
 
+  /** The file of a hibernated tenant came, or did not. */
+  wakeEnded(outcome: WakeOutcome, ms: number): void {
+    this.#wakes.add(outcome);
+    if (outcome === 'woken') this.#wake.observe(ms);
+  }
+
   refused(code: string): void {
     this.#refusals.add(code);
   }
@@ -189,6 +203,7 @@ export class BrokerMetrics {
       this.#jobs,
       this.#failures,
       this.#refusals,
+      this.#wakes,
       counter(
         'onewriter_owner_reads_total',
         'Reads run for processes that cannot open the files.',
@@ -215,6 +230,11 @@ export class BrokerMetrics {
         read: () => STAGES.flatMap(stage => this.#stages.get(stage)!.samples(stages, { stage })),
       },
       histogram('onewriter_write_delay_seconds', 'From enqueue to commit, by job.', this.delay),
+      histogram(
+        'onewriter_wake_seconds',
+        'From the need of a hibernated tenant to its file, of those that came.',
+        this.#wake,
+      ),
       histogram('onewriter_commit_seconds', 'COMMIT with its flush, by batch.', this.commit),
       histogram(
         'onewriter_checkpoint_seconds',

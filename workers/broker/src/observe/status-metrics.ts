@@ -112,6 +112,14 @@ export function sampledMetrics(source: BrokerMetricsSource): MetricSource[] {
     ),
     ...apartFamilies(family),
     gauge('onewriter_parked_tenants', 'Tenants whose file refuses writes.', ({ parked }) => parked.total),
+    family(
+      'onewriter_hibernated_tenants',
+      'Tenants whose files lie in the replica only.',
+      valueIn(
+        ({ hibernation }) => hibernation,
+        ({ tenants }) => tenants,
+      ),
+    ),
     gauge(
       'onewriter_open_transactions',
       'Interactive transactions that are open.',

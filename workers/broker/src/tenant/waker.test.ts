@@ -42,12 +42,14 @@ function setUp(options: Partial<WakerOptions> = {}) {
 }
 
 it('brings a file back once for all who wait', async () => {
-  const { waker, log, arrive } = setUp();
+  const outcomes: [string, boolean][] = [];
+  const { waker, log, arrive } = setUp({ onEnded: (outcome, ms) => outcomes.push([outcome, ms > 0]) });
   const waiting = [waker.wake('acme'), waker.wake('acme'), waker.wake('acme')];
   expect(waker.size).toBe(1);
   arrive('acme');
   expect(await Promise.all(waiting)).toEqual([undefined, undefined, undefined]);
   expect([waker.size, log.info.mock.calls.length]).toEqual([0, 1]);
+  expect(outcomes).toEqual([['woken', true]]);
 });
 
 it('has callers answered where it takes long, and continues', async () => {
@@ -63,6 +65,11 @@ it('says why a file does not come, and tries again when asked', async () => {
   const error = { code: 'REPLICA_UNAVAILABLE', details: { tenant: 'bad', reason: 'hibernated' } };
   for (const _ of [1, 2]) expect(await waker.wake('bad')).toMatchObject(error);
   expect(log.warn).toHaveBeenCalledTimes(2);
+  const failed = [{ tenant: 'bad', message: 'no store' }];
+  expect(waker.status).toEqual({ waking: 0, failing: 1, failed });
+  // Another works on it, or it is deleted.
+  await waker.stop('bad');
+  expect(waker.status).toEqual({ waking: 0, failing: 0, failed: [] });
 });
 
 it('brings nothing where there is no replica, or another broker leads', async () => {
@@ -75,7 +82,8 @@ it('brings nothing where there is no replica, or another broker leads', async ()
 });
 
 it('stops for those who work on the file, and at the end', async () => {
-  const { waker } = setUp();
+  const outcomes: string[] = [];
+  const { waker } = setUp({ onEnded: outcome => outcomes.push(outcome) });
   const held = waker.wake('acme');
   await waker.stop('acme');
   expect([await held, waker.size]).toMatchObject([{ code: 'REPLICA_UNAVAILABLE' }, 0]);
@@ -83,4 +91,5 @@ it('stops for those who work on the file, and at the end', async () => {
   const ended = waker.wake('acme');
   await waker.close();
   expect(await ended).toMatchObject({ code: 'REPLICA_UNAVAILABLE' });
+  expect([outcomes, waker.status.failing]).toEqual([['stopped', 'stopped'], 0]);
 });

@@ -1,5 +1,12 @@
 import { availableParallelism } from 'node:os';
-import { hibernatedError, OnewriterError, toWireError, type WireError } from '@onewriter/protocol';
+import {
+  hibernatedError,
+  OnewriterError,
+  STATUS_TOP,
+  type StatusHibernation,
+  toWireError,
+  type WireError,
+} from '@onewriter/protocol';
 import {
   type WakeRequest,
   type WakeThreadData,
@@ -14,6 +21,8 @@ const ANSWER_AFTER_MS = 10_000;
 /** A file that takes longer is begun again. */
 const MAX_WAKE_MS = 10 * 60_000;
 const THREAD_IDLE_MS = 60_000;
+const MAX_FAILING = 1_000;
+const STOPPED = 'stopped';
 
 /** Dependencies of {@link Waker}. */
 export interface WakerOptions {
@@ -24,11 +33,14 @@ export interface WakerOptions {
   /** Whether this process may put files in place. */
   readonly mayPlace: () => boolean;
   readonly log: Logger;
-  readonly onWoken?: ((woken: WokenTenant) => void) | undefined;
+  readonly onEnded?: ((outcome: WakeOutcome, ms: number) => void) | undefined;
   /** Entry file of the threads. */
   readonly threadUrl?: URL | undefined;
   readonly answerAfterMs?: number | undefined;
 }
+
+/** How a fetch ends. */
+export type WakeOutcome = 'woken' | 'failed' | 'stopped';
 
 /** A file on its way. */
 interface Waking {
@@ -40,6 +52,8 @@ interface Waking {
 export class Waker {
   readonly #options: WakerOptions;
   readonly #waking = new Map<string, Waking>();
+  /** Tenants whose last fetch failed, and why. */
+  readonly #failing = new Map<string, string>();
   #pool: Piscina<WakeRequest, WokenTenant | undefined> | undefined;
 
   constructor(options: WakerOptions) {
@@ -49,6 +63,14 @@ export class Waker {
   /** Tenants whose files are on their way. */
   get size(): number {
     return this.#waking.size;
+  }
+
+  get status(): Omit<StatusHibernation, 'tenants'> {
+    const failed = [...this.#failing.entries()].slice(0, STATUS_TOP);
+    return {
+      ...{ waking: this.#waking.size, failing: this.#failing.size },
+      failed: failed.map(([tenant, message]) => ({ tenant, message })),
+    };
   }
 
   /**
@@ -72,13 +94,15 @@ export class Waker {
   /** Another is about to work on the tenant's file: resolves when no file is on its way. */
   async stop(tenant: string): Promise<void> {
     const waking = this.#waking.get(tenant);
-    waking?.stop.abort();
+    waking?.stop.abort(STOPPED);
     await waking?.done;
+    // It may be deleted; the next fetch says how it is.
+    this.#failing.delete(tenant);
   }
 
   /** Idempotent. What is on its way ends; the tenants stay hibernated. */
   async close(): Promise<void> {
-    for (const { stop } of this.#waking.values()) stop.abort();
+    for (const { stop } of this.#waking.values()) stop.abort(STOPPED);
     const pool = this.#pool;
     this.#pool = undefined;
     await pool?.destroy();
@@ -94,21 +118,29 @@ export class Waker {
 
   /** Never throws. */
   async #run(tenant: string, stop: AbortController): Promise<WireError | undefined> {
-    const { storedPos, mayPlace, log, onWoken } = this.#options;
+    const { storedPos, mayPlace, log, onEnded } = this.#options;
+    const beganAt = performance.now();
     const timer = setTimeout(() => stop.abort(), MAX_WAKE_MS);
     try {
       if (!mayPlace())
         throw new OnewriterError('BROKER_UNAVAILABLE', 'This broker does not lead now.', { tenant });
       const request: WakeRequest = { tenant, storedPos: storedPos(tenant) };
       const woken = await this.#threads(tenant).run(request, { signal: stop.signal });
+      this.#failing.delete(tenant);
       if (woken !== undefined) {
         log.info(woken, 'A hibernated tenant is awake');
-        onWoken?.(woken);
+        onEnded?.('woken', performance.now() - beganAt);
       }
       return undefined;
     } catch (error) {
       const { code, message } = toWireError(error);
-      log.warn({ tenant, code }, `A hibernated tenant is not awake: ${message}`);
+      // A broker that does not lead says nothing about the replica.
+      const isStopped = stop.signal.reason === STOPPED || !mayPlace();
+      if (!isStopped) {
+        log.warn({ tenant, code }, `A hibernated tenant is not awake: ${message}`);
+        if (this.#failing.size < MAX_FAILING) this.#failing.set(tenant, message);
+      }
+      onEnded?.(isStopped ? 'stopped' : 'failed', performance.now() - beganAt);
       return toWireError(notWoken(tenant, message, error));
     } finally {
       clearTimeout(timer);

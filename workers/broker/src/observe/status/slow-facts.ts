@@ -1,6 +1,7 @@
 import { statfs } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import {
+  countHibernated,
   deadLetterQueue,
   groupKeys,
   inspectDataDir,
@@ -19,6 +20,7 @@ export interface SlowFacts {
   readonly deadLetters: number;
   /** Tenants ever seen. */
   readonly knownTenants: number;
+  readonly hibernatedTenants: number;
 }
 
 const LOOK_EVERY_MS = 2_000;
@@ -67,13 +69,15 @@ export class SlowFactsWatch {
     this.#looking = true;
     try {
       const { prefix, name } = deadLetterQueue(this.#group);
-      const [redis, letters, tenants, disk] = await Promise.all([
+      const [redis, letters, tenants, disk, hibernatedTenants] = await Promise.all([
         readRedisFacts(this.#link),
         this.#link.call('LLEN', `${prefix}:${name}:wait`),
         this.#link.call('ZCARD', groupKeys(this.#group).tenants),
         this.#readDisk(),
+        countHibernated(this.#dataDir),
       ]);
-      this.#facts = { redis, disk, deadLetters: Number(letters), knownTenants: Number(tenants) };
+      const deadLetters = Number(letters);
+      this.#facts = { redis, disk, deadLetters, knownTenants: Number(tenants), hibernatedTenants };
     } catch (error) {
       // While Redis is away, the status cannot be published either.
       this.#log.debug({ err: error }, 'The state of Redis and of the disk could not be read');

@@ -5,6 +5,7 @@ import {
   STATUS_TTL_MS,
   STATUS_VERSION,
   type StatusApart,
+  type StatusHibernation,
   type StatusLane,
   type StatusLeader,
   type StatusReplica,
@@ -46,6 +47,7 @@ export interface StatusSources {
   readonly idleJobs: () => number;
   readonly transactions: () => StatusTransactions;
   readonly replica: () => StatusReplica | undefined;
+  readonly hibernation: () => Omit<StatusHibernation, 'tenants'>;
 }
 
 /** Looks of the rates and quantiles: 10 s. */
@@ -168,6 +170,7 @@ export class StatusPublisher {
       },
       history: this.#history.read(),
       replica: this.#sources.replica(),
+      hibernation: { tenants: facts.hibernatedTenants, ...this.#sources.hibernation() },
     };
   }
 

@@ -36,7 +36,7 @@ export interface SessionServices {
   readonly replacements: ReplacementBudget;
   readonly replica: ReplicaAnswers;
   readonly readShare: ReadShare;
-  readonly waker: Pick<Waker, 'wake' | 'stop' | 'close' | 'size'>;
+  readonly waker: Pick<Waker, 'wake' | 'stop' | 'close' | 'status'>;
   readonly metrics: BrokerMetrics;
   readonly loads: TenantLoads;
   readonly memory: JobMemory;

@@ -3,6 +3,7 @@ import { addCreateRoute } from './create-route.ts';
 import { addDeleteRoute } from './delete-route.ts';
 import { addDurabilityRoute } from './durability-route.ts';
 import { addGetRoute } from './get-route.ts';
+import { addHibernateRoutes } from './hibernate-routes.ts';
 import { addHistoryQueryRoute } from './history-query-route.ts';
 import { addHistoryRoute } from './history-route.ts';
 import { addListRoute } from './list-route.ts';
@@ -16,6 +17,7 @@ export function addTenantRoutes(api: Api): void {
   addCreateRoute(api);
   addPauseRoutes(api);
   addDurabilityRoute(api);
+  addHibernateRoutes(api);
   addHistoryRoute(api);
   addHistoryQueryRoute(api);
   addRestoreRoutes(api);

@@ -5,8 +5,9 @@ import { z } from '../schemas.ts';
 const TenantState = z.enum(TENANT_STATES).openapi('TenantState', {
   description:
     'new: it has queued writes and no file yet. active: writes are applied. releasing: it has holders, the broker is closing its file. ' +
-    'paused: until a person resumes it. restoring, deleting: an operation works on its file. parked: its file takes no writes, the broker ' +
-    'tries again. In all but new, active and parked, writes through the gateway are refused and others wait.',
+    'paused: until a person resumes it. restoring, deleting: an operation works on its file. hibernating: its file is taken away. ' +
+    'hibernated: its file is in the replica only. waking: it is on its way. parked: its file takes no writes, the broker tries again. ' +
+    'While it has holders, writes through the gateway are refused and others wait.',
 });
 
 const Holder = z
@@ -28,6 +29,10 @@ export const Summary = z
     state: TenantState,
     bytes: z.int().nullable(),
     walBytes: z.int().nullable(),
+    hibernated: z
+      .object({ bytes: z.int(), since: z.string() })
+      .nullable()
+      .openapi({ description: 'Where its file lies in the replica only: its size, and since when.' }),
     queuedJobs: z.int(),
     lastActivity: z.string().nullable(),
     durability: z.enum(DURABILITIES).nullable().openapi({
@@ -50,9 +55,21 @@ export const Tenant = Summary.extend({
 
 /** A tenant as it is listed. */
 export function toSummary(entry: CatalogueEntry): z.output<typeof Summary> {
-  const { tenant, state, size, waitingJobs, activeJobs, lastActivity, parked, holders, durability } = entry;
+  const {
+    tenant,
+    state,
+    size,
+    hibernated,
+    waitingJobs,
+    activeJobs,
+    lastActivity,
+    parked,
+    holders,
+    durability,
+  } = entry;
   return {
     ...{ tenant, state, bytes: size?.bytes ?? null, walBytes: size?.walBytes ?? null },
+    hibernated: hibernated === undefined ? null : { bytes: hibernated.bytes, since: hibernated.since },
     queuedJobs: waitingJobs + activeJobs,
     lastActivity: lastActivity === null ? null : new Date(lastActivity).toISOString(),
     ...{ durability, parked, holders: [...holders] },
