@@ -61,7 +61,8 @@ describe.each(PAGES)('docs/%s', page => {
         ONEWRITER_DATA_DIR: block.given === 'new-machine' ? undefined : stack.dataDir,
         ONEWRITER_REPLICA_URL: replica(),
         REPLICA: replica(),
-        NEW: inFolder('new'),
+        // Each page has a machine of its own.
+        NEW: inFolder(page === 'replication.md' ? 'new' : `new-${page}`),
       },
     });
     const { code } = await shell.exited;

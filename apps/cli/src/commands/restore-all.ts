@@ -23,6 +23,7 @@ export interface RestoreAllOptions {
   readonly timeout?: string | undefined;
   readonly offline?: boolean | undefined;
   readonly takeOver?: boolean | undefined;
+  readonly hibernated?: boolean | undefined;
   readonly dataDir?: string | undefined;
   readonly json?: boolean | undefined;
 }
@@ -57,6 +58,7 @@ export async function restoreAll(options: RestoreAllOptions): Promise<number> {
       context =>
         putAll(placeOf(target), {
           ...{ access, redisUrl, jobs, who: operatorName(), priority: 'usual' },
+          hibernated: options.hibernated,
           limits: {
             timeoutMs: () => givenMs ?? timeoutForBytes(ASSUMED_BYTES),
             memoryBytes: target.config.readMemoryBytes,
@@ -65,7 +67,10 @@ export async function restoreAll(options: RestoreAllOptions): Promise<number> {
           onProgress: ({ done, total, tenant, error }) => {
             context.progress(done, total);
             if (error !== undefined) context.log(`${tenant}: ${error.code} ${error.message}`);
-            progress.update(`${done} of ${total} restored`, total === 0 ? 1 : done / total);
+            progress.update(
+              `${done} of ${total} ${options.hibernated ? 'noted' : 'restored'}`,
+              total === 0 ? 1 : done / total,
+            );
           },
         }),
     );
@@ -80,9 +85,10 @@ export async function restoreAll(options: RestoreAllOptions): Promise<number> {
   }
 }
 
-function summarize({ restored, present, failed }: RestoreAllReport) {
-  const names = restored.map(({ tenant }) => tenant);
-  const result = { restored: names.length, present: present.length, failed: failed.length };
+function summarize({ restored, hibernated, present, failed }: RestoreAllReport) {
+  const names = [...restored, ...hibernated].map(({ tenant }) => tenant);
+  const counts = { restored: restored.length, hibernated: hibernated.length };
+  const result = { ...counts, present: present.length, failed: failed.length };
   const [first] = failed;
   const error =
     first === undefined
@@ -91,13 +97,15 @@ function summarize({ restored, present, failed }: RestoreAllReport) {
   return { result: { ...result, tenants: firstFitting(names) }, error };
 }
 
-function asText({ restored, present, failed, warnings }: RestoreAllReport): string {
+function asText({ restored, hibernated, present, failed, warnings }: RestoreAllReport): string {
   const lines = failed.map(({ tenant, error }) => `${tenant}: not restored: ${error.code} ${error.message}`);
   for (const { tenant, warnings: own } of restored)
     for (const warning of own) lines.push(`${tenant}: warning: ${warning}`);
   for (const warning of warnings) lines.push(`warning: ${warning}`);
-  const kept = present.length === 0 ? '' : `; ${present.length} have a file here, which was left as it is`;
-  lines.push(`${restored.length} of ${restored.length + failed.length} tenants restored${kept}`);
+  const kept = present.length === 0 ? '' : `; ${present.length} are here already, and were left as they are`;
+  const done = restored.length + hibernated.length;
+  const how = hibernated.length > 0 ? 'hibernated: each comes when it is used' : 'restored';
+  lines.push(`${done} of ${done + failed.length} tenants ${how}${kept}`);
   if (failed.length > 0) lines.push('Run it again for the rest.');
   return `${lines.join('\n')}\n`;
 }

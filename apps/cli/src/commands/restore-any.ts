@@ -20,6 +20,7 @@ export async function restoreAny(
   options: RestoreAnyOptions,
 ): Promise<number> {
   if (options.takeOver && !options.all) throw new UsageError('--take-over goes with --all.');
+  if (options.hibernated && !options.all) throw new UsageError('--hibernated goes with --all.');
   const { all, at, as, replace, leavePaused, from, rows, fromLitestream } = options;
   if (all) {
     if (

@@ -52,6 +52,7 @@ export function addSafetyCommands(program: Command, { setExitCode }: ProgramCont
       .option('--as <tenant>', 'with --at: the new tenant that it becomes')
       .option('--rows <tables>', 'with --at: bring back only what these tables lost, or has changed')
       .option('--all', 'all tenants of the replica that are not here; run it again after a failure')
+      .option('--hibernated', 'with --all: nothing is fetched, each tenant comes when it is used')
       .option(
         '--take-over',
         'with --all: the data directory that the group in Redis belongs to is gone; give the group to this one',

@@ -1,5 +1,6 @@
 /* What processes of jobs of this package do; each is called by its name (replica-access.ts). */
 export { compact } from '../compact/compact-in-process.ts';
+export { noteMissing } from '../hibernate/note-missing.ts';
 export { proveStored } from '../hibernate/prove-stored.ts';
 export { stageLitestream } from '../litestream/put-litestream.ts';
 export { restoreMissing } from '../restore/restore-all.ts';

@@ -25,6 +25,7 @@ import {
 import { markOf } from '@onewriter/writer';
 import { openReplicaReader } from '../chain/replica-reader.ts';
 import { type PackId, packKey, type SegmentEntry } from '../format/entry.ts';
+import type { NotedTenant, NoteMissingArgs } from '../hibernate/note-missing.ts';
 import {
   jobEnv,
   openGivenReplica,
@@ -53,6 +54,8 @@ export interface RestoreAllRequest {
   readonly redisUrl: string | undefined;
   readonly who: string;
   readonly limits: JobLimits;
+  /** Notes them as hibernated instead: nothing is fetched, and each comes when it is used. Default: false. */
+  readonly hibernated?: boolean | undefined;
   /** Processes that work at a time, at most. Default: by the machine. */
   readonly jobs?: number | undefined;
   readonly priority?: 'low' | 'usual' | undefined;
@@ -74,6 +77,8 @@ export type RestoredTenant = MadeTenant &
 
 export interface RestoreAllReport {
   readonly restored: readonly RestoredTenant[];
+  /** They have a note instead of a file. */
+  readonly hibernated: readonly (NotedTenant & { readonly tenant: string })[];
   /** They had a file already, which was left as it is. */
   readonly present: readonly string[];
   readonly failed: readonly { readonly tenant: string; readonly error: WireError }[];
@@ -90,6 +95,7 @@ export interface ReplicaSource {
 /** @throws OnewriterError REPLICA_…, ABORTED, INTERNAL; the tenants that are restored by then stay */
 export async function restoreAll(place: DataPlace, request: RestoreAllRequest): Promise<RestoreAllReport> {
   const { access, redisUrl, who, limits, jobs = defaultJobs(), priority, signal, onProgress } = request;
+  const toHibernated = request.hibernated ?? false;
   const { store, keys } = await openReplica(access);
   try {
     const reader = openReplicaReader(store, keys, { signal });
@@ -108,11 +114,18 @@ export async function restoreAll(place: DataPlace, request: RestoreAllRequest): 
     }
     const sizes = new Map(stored.map(({ tenant, pages, pageSize }) => [tenant, pages * pageSize]));
     const restored: RestoredTenant[] = [];
+    const hibernated: (NotedTenant & { readonly tenant: string })[] = [];
     const total = missing.length;
     let done = 0;
     onProgress?.({ done, total });
-    await runInProcesses<Omit<RestoredTenant, 'tenant'>>(
-      { place, job: replicaJob<RestoreMissingArgs>('restoreMissing', { ...publicAccess(access), who }) },
+    await runInProcesses<Omit<RestoredTenant, 'tenant'> | NotedTenant>(
+      {
+        place,
+        job: replicaJob<RestoreMissingArgs | NoteMissingArgs>(
+          toHibernated ? 'noteMissing' : 'restoreMissing',
+          { ...publicAccess(access), who },
+        ),
+      },
       missing,
       {
         jobs,
@@ -121,21 +134,23 @@ export async function restoreAll(place: DataPlace, request: RestoreAllRequest): 
         signal,
         redisUrl,
         env: jobEnv(access),
-        bytesOf: tenant => sizes.get(tenant) ?? 0,
+        bytesOf: tenant => (toHibernated ? 0 : (sizes.get(tenant) ?? 0)),
       },
       (tenant, outcome) => {
         if ('error' in outcome) failed.push({ tenant, error: outcome.error });
-        else restored.push({ ...outcome.result, tenant });
+        else if ('file' in outcome.result) restored.push({ ...outcome.result, tenant });
+        else hibernated.push({ ...outcome.result, tenant });
         const error = 'error' in outcome ? outcome.error : undefined;
         onProgress?.({ done: ++done, total, tenant, error });
       },
     );
-    const settled = new Set([...present, ...failed.map(({ tenant }) => tenant)]);
+    // What comes of a hibernated one is the newest, whatever its note says.
+    const settled = new Set([...present, ...[...failed, ...hibernated].map(({ tenant }) => tenant)]);
     const newest = await openReplicaReader(store, keys, { signal }).tenants();
     failed.push(...findBehind(newest, restored, settled));
     // Not before all are here: a broker that writes to the store would begin those again that are missing.
     const noted = failed.length === 0 ? await noteSource(store, access.url, place.dataDir) : [];
-    return { restored, present, failed, warnings: [...damaged.map(warnOf), ...noted] };
+    return { restored, hibernated, present, failed, warnings: [...damaged.map(warnOf), ...noted] };
   } finally {
     await store.close();
   }

@@ -20,7 +20,8 @@ import Database from 'better-sqlite3';
 import { beforeEach, expect, it, onTestFinished } from 'vitest';
 import { ReplicaWorld } from '../../test-support/replica-world.ts';
 import { packKey } from '../format/entry.ts';
-import type { ReplicaAccess } from '../jobs/replica-access.ts';
+import { wakeTenant } from '../hibernate/wake-tenant.ts';
+import { openReplica, type ReplicaAccess } from '../jobs/replica-access.ts';
 import { CloseNotes } from '../ship/close-notes.ts';
 import { snapshotTenant } from '../snapshot/snapshot-tenant.ts';
 import { openStore } from '../store/open-store.ts';
@@ -285,6 +286,29 @@ it('takes a tenant that was written to here since it was restored for present', 
   addRow(world, 4);
   await world.ship('pages');
   expect(await restoreAll(other, all)).toMatchObject({ restored: [], present: ['acme'], failed: [] });
+}, 60_000);
+
+it('notes all tenants as hibernated, without a request for a file, and each comes as it was', async () => {
+  const world = await makeTenantFile('acme', 3);
+  writeFileSync(join(folder, 'store', 'leader.json'), JSON.stringify({ format: 1, dataDirId: 'home-id' }));
+  if (process.getuid?.() === 0) chownSync(join(other.dataDir, 'tenants'), OTHER_USER, OTHER_USER);
+  const all = { access, redisUrl: undefined, who: 'a test', limits, hibernated: true };
+  const bytes = world.bytes().length;
+  expect(await restoreAll(other, all)).toMatchObject({
+    ...{ restored: [], present: [], failed: [], warnings: [] },
+    hibernated: [{ tenant: 'acme', pos: world.pos, bytes }],
+  });
+  expect(readdirSync(join(other.dataDir, 'tenants'))).toEqual([]);
+  const notes = join(other.dataDir, 'hibernated');
+  expect(statSync(notes).uid).toBe(statSync(join(other.dataDir, 'tenants')).uid);
+  expect(existsSync(join(other.dataDir, 'replica', 'source.json'))).toBe(true);
+  expect(await restoreAll(other, all)).toMatchObject({ hibernated: [], present: ['acme'] });
+  const replica = await openReplica(access);
+  const woken = await wakeTenant(replica, other, { tenant: 'acme', storedPos: world.pos });
+  await replica.store.close();
+  // By the note alone.
+  expect(woken).toMatchObject({ bytes, requests: 4 });
+  expect(rowsOf(pathOf(other, 'acme'))).toBe(3);
 }, 60_000);
 
 it('warns of a pack that cannot be read, and restores what was before it', async () => {
