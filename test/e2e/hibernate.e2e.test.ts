@@ -104,7 +104,7 @@ const ask = (method: string, path: string, body?: object) =>
   fetch(`${stack.gatewayUrl}/v1/tenants/${path}`, {
     method,
     headers: { authorization: `Bearer ${stack.token}`, 'content-type': 'application/json' },
-    body: body && JSON.stringify(body),
+    body: body === undefined ? null : JSON.stringify(body),
   });
 
 it('goes and comes over HTTP, and comes for an export, not for a look at it', async () => {
