@@ -1,5 +1,6 @@
 import { isErrorCode } from './error-codes.ts';
 import { type ErrorDetails, fromWireError, OnewriterError, type WireError } from './onewriter-error.ts';
+import { sendStream } from './send-stream.ts';
 
 /*
  * The one way to ask a gateway over HTTP, for the SDK, the command line and the dashboard: a request has a deadline, and every
@@ -31,7 +32,7 @@ export interface GatewayRequest {
   readonly headers?: Readonly<Record<string, string>> | undefined;
   /** A body that is sent as JSON. */
   readonly json?: unknown;
-  /** Any other body; its type is in `headers`. */
+  /** Any other body; its type is in `headers`. A stream is read as fast as the gateway takes it, and is cancelled where it is not. */
   readonly body?: string | ReadableStream<Uint8Array> | undefined;
   readonly timeoutMs: number;
   /** `timeoutMs` is for the head of the answer; its body, and that of the request, may take longer. Default: for all. */
@@ -113,18 +114,18 @@ export class GatewayClient {
     const timer = streams
       ? setTimeout(() => head.abort(new DOMException('The head is late.', 'TimeoutError')), timeoutMs)
       : undefined;
+    const init = {
+      method: method ?? (json === undefined ? 'GET' : 'POST'),
+      headers: {
+        ...(json === undefined ? {} : { 'content-type': 'application/json' }),
+        ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+        ...headers,
+      },
+      signal: signal === undefined ? deadline : AbortSignal.any([deadline, signal]),
+    };
     try {
-      return await fetch(this.url + path, {
-        method: method ?? (json === undefined ? 'GET' : 'POST'),
-        redirect,
-        headers: {
-          ...(json === undefined ? {} : { 'content-type': 'application/json' }),
-          ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
-          ...headers,
-        },
-        signal: signal === undefined ? deadline : AbortSignal.any([deadline, signal]),
-        ...(body === undefined ? {} : { body, duplex: 'half' }),
-      } as RequestInit);
+      if (body instanceof ReadableStream) return await sendStream(this.url + path, init, body);
+      return await fetch(this.url + path, { ...init, redirect, ...(body === undefined ? {} : { body }) });
     } finally {
       clearTimeout(timer);
     }
@@ -168,8 +169,8 @@ function jsonText(value: unknown): string | undefined {
 
 /** `fetch` puts why into the cause. */
 function reasonOf(error: unknown): string {
-  const { message, cause } = error as Error & { cause?: { code?: string; message?: string } };
-  return cause?.code || cause?.message || message;
+  const { message, code, cause } = error as NodeJS.ErrnoException & { cause?: NodeJS.ErrnoException };
+  return cause?.code || cause?.message || code || message;
 }
 
 async function readBounded({ body }: Response): Promise<string> {

@@ -219,7 +219,7 @@ async function importRows(
     summary.error = { code: 'INTERNAL', message: `The connection broke: ${(error as Error).message}` };
   } finally {
     progress.end();
-    if (path !== '-') source.destroy();
+    source.destroy();
   }
   summary.rejections = rejections;
   process.stdout.write(options.json ? `${JSON.stringify(summary)}\n` : asText(summary, unit));

@@ -95,7 +95,7 @@ export async function loadFile(tenant: string, source: ImportSource, options: Lo
     summary = unknownEnd(`The connection broke: ${(error as Error).message}`);
   } finally {
     progress.end();
-    if (path !== '-') input.destroy();
+    input.destroy();
   }
   summary ??= unknownEnd('The answer has no end.');
   if (options.json) process.stdout.write(`${JSON.stringify(summary)}\n`);
