@@ -17,6 +17,7 @@ import {
   type CaptureMessage,
   CaptureRoom,
   encodeRecord,
+  newMark,
   readMessage,
   readRecords,
   spoolsFolder,
@@ -137,7 +138,9 @@ test('where it lacks a part, what comes before that is stored, and the tenant ha
   const folder = join(spoolsFolder(dataDir), name!);
   const path = join(folder, readdirSync(folder)[0]!);
   const messages = readRecords(path).map(record => readMessage(record)!);
-  writeFileSync(path, Buffer.concat(messages.toSpliced(-3, 1).flatMap(encodeRecord)));
+  const left = messages.toSpliced(-3, 1);
+  const mark = newMark();
+  writeFileSync(path, Buffer.concat(left.flatMap(message => encodeRecord(message, mark))));
   const ship = await start();
   const [known] = ship.of('stored');
   await waitFor(() => spools().length === 0, { what: 'the spool to be stored' });
@@ -155,7 +158,8 @@ test('has one piece in memory at a time, however much was left', async () => {
   const logs = readRecords(path)
     .flatMap(record => readMessage(record) ?? [])
     .filter(({ kind }) => kind === 'log');
-  writeFileSync(path, Buffer.concat(logs.flatMap(encodeRecord)));
+  const mark = newMark();
+  writeFileSync(path, Buffer.concat(logs.flatMap(message => encodeRecord(message, mark))));
   const seqOf = (message: CaptureMessage) => (message as CapturedLog).commits[0]!.commitSeq;
   const received: number[] = [];
   let next = seqOf(logs[0]!);

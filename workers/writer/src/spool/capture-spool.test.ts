@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { temporaryDataDir } from '../../test-support/temporary-lane.ts';
@@ -67,13 +67,53 @@ describe('a spool', () => {
     const { spool, orders, paths } = open();
     for (let order = 1n; order <= 24n; order++) spool.append(piece(order, 2_000));
     spool.cut(10n);
+    spool.cut(10n);
     expect(orders()[0]).toBeLessThanOrEqual(11n);
     expect(orders()[0]).toBeGreaterThan(1n);
     expect(orders().at(-1)).toBe(24n);
-    spool.cut(24n);
+    for (const done of [24n, 24n]) spool.cut(done);
     expect(paths()).toEqual([]);
     spool.append(piece(25n));
     expect(orders()).toEqual([25n]);
+  });
+
+  test('writes over what is stored, and shows none of it behind what is new', () => {
+    const { spool, orders, paths } = open();
+    for (const order of [1n, 2n, 3n]) spool.append(piece(order));
+    spool.cut(3n);
+    const [path] = paths();
+    const { size } = statSync(path!);
+    spool.append(piece(4n));
+    expect(paths()).toEqual([path]);
+    expect(statSync(path!).size).toBe(size);
+    expect(orders()).toEqual([4n]);
+    expect(readRecords(path!).map(readMessage)).toEqual([piece(4n)]);
+  });
+
+  test('shows no record that a killed process wrote only a part of, over one of the same length', () => {
+    const { spool, orders, paths } = open();
+    for (const order of [1n, 2n]) spool.append(piece(order));
+    spool.cut(2n);
+    const [path] = paths();
+    const before = readFileSync(path!);
+    spool.append(piece(3n));
+    const after = readFileSync(path!);
+    const bytes = before.length / 2;
+    // With its first 8 bytes it is known to be another use of the file.
+    for (let written = 8; written < bytes; written++) {
+      writeFileSync(path!, Buffer.concat([after.subarray(0, written), before.subarray(written)]));
+      expect(orders()).toEqual([]);
+    }
+  });
+
+  test('keeps one file while nothing is stored, however often it is asked', () => {
+    const { spool, orders, paths } = open();
+    for (let order = 5n; order <= 9n; order++) {
+      spool.append(piece(order));
+      spool.cut(4n);
+    }
+    expect(paths()).toHaveLength(1);
+    expect(orders()).toHaveLength(5);
   });
 
   test('gives up the oldest at its bound', () => {
@@ -84,6 +124,29 @@ describe('a spool', () => {
     expect(bytes).toBeLessThanOrEqual(20 * MIB);
     expect(bytes).toBeGreaterThan(8 * MIB);
     expect(failures).toEqual([]);
+  });
+
+  test('counts the whole of a file that it writes over', () => {
+    const { spool, orders, paths } = open(20 * MIB);
+    for (let order = 1n; order <= 5n; order++) spool.append(piece(order, 2_000));
+    spool.cut(5n);
+    for (const order of [6n, 7n]) spool.append(piece(order));
+    // It has little that is of use, and is as long as before.
+    spool.cut(6n);
+    for (let order = 8n; order <= 30n; order++) {
+      spool.append(piece(order, 2_000));
+      expect(paths().reduce((sum, path) => sum + statSync(path).size, 0)).toBeLessThanOrEqual(20 * MIB);
+    }
+    expect(orders().at(-1)).toBe(30n);
+  });
+
+  test('leaves the folder above it to all who may read the data directory', () => {
+    const { folder, spool } = open();
+    const usual = join(folder, '../../../usual');
+    mkdirSync(usual);
+    spool.append(piece(1n));
+    expect(statSync(join(folder, '../..')).mode).toBe(statSync(usual).mode);
+    expect(statSync(folder).mode & 0o777).toBe(0o700);
   });
 
   test('never throws where the disk fails, and begins again with the next request', () => {

@@ -1,4 +1,5 @@
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { closeSync, openSync, readSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
 import type { CaptureMessage } from '../capture/capture-messages.ts';
 import { FRAME_HEADER_BYTES } from '../file/log-check.ts';
@@ -6,15 +7,18 @@ import { FRAME_HEADER_BYTES } from '../file/log-check.ts';
 /*
  * A spool's file is a row of records, each a message:
  *
- *   magic · length of the text · length of the frames · CRC-32 of the text   32 bits each, big-endian
+ *   mark                                                             64 bits
+ *   length of the text · length of the frames · CRC-32 of the text   32 bits each, big-endian
  *   the message without its frames, as JSON
  *   its frames
+ *   mark
  *
- * A killed process leaves whole bytes and perhaps a part of the last record: there the file ends.
+ * The mark is random, and the same in all records of a file. Files are written over: behind the last record, and behind the part of one
+ * that a killed process did not finish, may be what the file had before, which has another mark.
  */
 
-const MAGIC = 0x6f777331;
-const PREFIX_BYTES = 16;
+const MARK_BYTES = 8;
+const PREFIX_BYTES = MARK_BYTES + 12;
 /** Of a text: what is longer was not written as one. */
 const MAX_TEXT_BYTES = 64 * 1024 * 1024;
 const FRAME_CHECKSUM_AT = 16;
@@ -31,16 +35,21 @@ export interface SpoolRecord {
   readonly framesBytes: number;
 }
 
-/** What is to be written. */
-export function encodeRecord(message: CaptureMessage): readonly Uint8Array[] {
+/** For a file that is written from its beginning. */
+export function newMark(): Buffer {
+  return randomBytes(MARK_BYTES);
+}
+
+/** What is to be written, in this order. */
+export function encodeRecord(message: CaptureMessage, mark: Buffer): readonly Uint8Array[] {
   const frames = message.kind === 'log' ? message.frames : NO_FRAMES;
   const text = Buffer.from(JSON.stringify({ ...message, order: String(message.order), frames: undefined }));
   const prefix = Buffer.alloc(PREFIX_BYTES);
-  prefix.writeUInt32BE(MAGIC, 0);
-  prefix.writeUInt32BE(text.length, 4);
-  prefix.writeUInt32BE(frames.byteLength, 8);
-  prefix.writeUInt32BE(crc32(text), 12);
-  return [prefix, text, new Uint8Array(frames)];
+  mark.copy(prefix);
+  prefix.writeUInt32BE(text.length, MARK_BYTES);
+  prefix.writeUInt32BE(frames.byteLength, MARK_BYTES + 4);
+  prefix.writeUInt32BE(crc32(text), MARK_BYTES + 8);
+  return [prefix, text, new Uint8Array(frames), mark];
 }
 
 /** All whole records of a file. @throws Error of the file system */
@@ -48,19 +57,20 @@ export function readRecords(path: string): readonly SpoolRecord[] {
   const records: SpoolRecord[] = [];
   const file = openSync(path, 'r');
   try {
-    const { size } = fstatSync(file);
-    const prefix = Buffer.alloc(PREFIX_BYTES);
+    const mark = readAt(file, 0, MARK_BYTES);
     let at = 0;
-    while (readSync(file, prefix, 0, PREFIX_BYTES, at) === PREFIX_BYTES) {
-      const [textBytes, framesBytes] = [prefix.readUInt32BE(4), prefix.readUInt32BE(8)];
+    for (;;) {
+      const prefix = readAt(file, at, PREFIX_BYTES);
+      if (mark === undefined || !prefix?.subarray(0, MARK_BYTES).equals(mark)) break;
+      const textBytes = prefix.readUInt32BE(MARK_BYTES);
+      const framesBytes = prefix.readUInt32BE(MARK_BYTES + 4);
+      if (textBytes > MAX_TEXT_BYTES) break;
+      const text = readAt(file, at + PREFIX_BYTES, textBytes);
+      if (text === undefined || crc32(text) !== prefix.readUInt32BE(MARK_BYTES + 8)) break;
       const framesAt = at + PREFIX_BYTES + textBytes;
-      const end = framesAt + framesBytes;
-      if (prefix.readUInt32BE(0) !== MAGIC || textBytes > MAX_TEXT_BYTES || end > size) break;
-      const text = Buffer.alloc(textBytes);
-      if (readSync(file, text, 0, textBytes, at + PREFIX_BYTES) < textBytes) break;
-      if (crc32(text) !== prefix.readUInt32BE(12)) break;
+      if (!readAt(file, framesAt + framesBytes, MARK_BYTES)?.equals(mark)) break;
       records.push({ path, message: parseMessage(text.toString()), framesAt, framesBytes });
-      at = end;
+      at = framesAt + framesBytes + MARK_BYTES;
     }
   } finally {
     closeSync(file);
@@ -90,6 +100,12 @@ export function readMessage({
   const checksumAt = framesBytes - frameBytes + FRAME_CHECKSUM_AT;
   if (frames.toString('hex', checksumAt, checksumAt + CHECKSUM_BYTES) !== to.checksum) return undefined;
   return { ...message, frames: frames.buffer as ArrayBuffer };
+}
+
+/** Undefined where the file ends before. */
+function readAt(file: number, at: number, bytes: number): Buffer | undefined {
+  const buffer = Buffer.alloc(bytes);
+  return readSync(file, buffer, 0, bytes, at) === bytes ? buffer : undefined;
 }
 
 function parseMessage(text: string): CaptureMessage {
