@@ -1,6 +1,7 @@
 import {
   cpSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   renameSync,
@@ -190,6 +191,28 @@ test('of another boot of the machine it is of no use: it may be ahead of the dis
   ship.file('acme').commit(INSERT);
   await ship.isStored('acme');
   expect(ship.fulls).toBe(1);
+});
+
+test('is read for all tenants, also where all that the first one has is stored already', async () => {
+  const ship = new TestShip({ store, dataDir, spooled: true });
+  await ship.shipper.start();
+  ship.file('other').commit(CREATE);
+  ship.file('other').capture();
+  const ofOther = readdirSync(ship.spool).flatMap(name => readRecords(join(ship.spool, name)));
+  const messages = ofOther.map(record => readMessage(record)!);
+  await ship.isStored('other');
+  await ship.stop();
+  await runUntilKilled();
+  const mark = newMark();
+  const records = messages.flatMap(message => encodeRecord(message, mark));
+  mkdirSync(ship.spool, { recursive: true });
+  writeFileSync(join(ship.spool, '0-0'), Buffer.concat(records));
+  const next = await start();
+  await waitFor(() => spools().length === 0, { what: 'the spools to be stored' });
+  expect((await restored(store, 'acme'))?.equals(next.file('acme').image())).toBe(true);
+  next.file('acme').commit(INSERT);
+  await next.isStored('acme');
+  expect(next.fulls).toBe(0);
 });
 
 test('of a tenant that is off nothing is stored', async () => {

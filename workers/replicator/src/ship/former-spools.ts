@@ -42,8 +42,8 @@ export class FormerSpools {
   /** Puts it into the lines of its tenants. Once, before they receive anything. @returns lines that took some of it */
   replay(lines: ReadonlyMap<string, TenantLine>): readonly TenantLine[] {
     const { failures } = this.#options;
-    this.#folders = failures.try('', () => this.#findFolders()) ?? [];
-    const records = failures.try('', () => readByTenant(this.#folders)) ?? new Map<string, SpoolRecord[]>();
+    const folders = failures.try('', () => this.#findFolders()) ?? [];
+    const records = failures.try('', () => readByTenant(folders)) ?? new Map<string, SpoolRecord[]>();
     this.#order = -BigInt([...records.values()].reduce((sum, each) => sum + each.length, 1));
     const taken: TenantLine[] = [];
     for (const [tenant, ofTenant] of records) {
@@ -51,6 +51,8 @@ export class FormerSpools {
       if (line?.settled === undefined) continue;
       if (this.#replayInto(line, ofTenant)) taken.push(line);
     }
+    // Not before: where all that one tenant has is stored already, it is settled at once, and others are still to be read.
+    this.#folders = folders;
     this.#removeIfDone();
     return taken;
   }
