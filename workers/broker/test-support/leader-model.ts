@@ -23,6 +23,7 @@ export interface FakeSession {
   held: number;
   mayHaveMore: boolean;
   waitsForReplica: number;
+  isInTransit: boolean;
   reclaimed: number;
   ownsQueue: boolean;
   drain: () => Promise<void>;
@@ -170,6 +171,7 @@ export class ModelLeader {
         held: 0,
         mayHaveMore: false,
         waitsForReplica: 0,
+        isInTransit: false,
         reclaimed: 0,
         ownsQueue: true,
       },

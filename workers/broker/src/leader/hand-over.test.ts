@@ -45,6 +45,16 @@ it('has the successor answer what waits for the replica', async () => {
   ]);
 });
 
+it('leaves a tenant of which a fetch is under way in the open set, and notifies the successor', async () => {
+  leader.open('fetching', { isInTransit: true });
+  await run();
+  expect(leader.steps).toEqual([
+    'requeue fetching',
+    'ZADD ow:{default}:notifications NX 1000 fetching',
+    'release the lease',
+  ]);
+});
+
 it('asks whether more waits before it requeues, which changes the answer', async () => {
   const session = leader.open('acme', { mayHaveMore: true });
   session.requeue = async () => {

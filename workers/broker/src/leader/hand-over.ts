@@ -13,10 +13,12 @@ export async function handOver(parts: LeaderParts, handedOver: readonly TenantSe
     handedOver.map(async session => {
       // The successor finds these in the ledger, and waits for the replica.
       const { waitsForReplica } = session;
-      const hadMore = session.mayHaveMore || waitsForReplica > 0;
+      // One that did not drain in time may get jobs yet, which its successor finds active.
+      const { isInTransit } = session;
+      const hadMore = session.mayHaveMore || waitsForReplica > 0 || isInTransit;
       const returned = await session.requeue();
       if (hadMore || returned > 0) notifications.push(now, session.tenant);
-      if (session.held === 0 && waitsForReplica === 0) settled.push(session.tenant);
+      if (session.held === 0 && waitsForReplica === 0 && !isInTransit) settled.push(session.tenant);
     }),
   );
   if (notifications.length > 0)

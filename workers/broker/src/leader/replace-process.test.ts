@@ -73,6 +73,16 @@ it('does not wait for work that runs apart, or that takes longer than there is t
   expect(leader.steps).toEqual(['note', 'stop', `kill ${REPLACED_SIGNAL}`]);
 });
 
+it('hands over beside a batch that takes long', async () => {
+  leader.open('slow', { drain: () => never() });
+  leader.open('other');
+  await replace(async () => {});
+  expect(leader.steps.slice(2)).toEqual([
+    ...['drain other', 'requeue slow', 'requeue other', 'requeue stuck', 'leave open set: slow other stuck'],
+    ...['release the lease', `kill ${REPLACED_SIGNAL}`],
+  ]);
+});
+
 it('ends the process where handing over fails', async () => {
   leader.open('other', { requeue: () => Promise.reject(new Error('no connection')) });
   await replace(async () => {});

@@ -5,9 +5,14 @@ import { removeRunningNotes } from '../recovery/running-notes.ts';
 import { handOver } from './hand-over.ts';
 import type { LeaderParts } from './leader-parts.ts';
 
-/** How long the other tenants' batches may take when the process is replaced because of one. */
+/**
+ * How long the other tenants' batches may take when the process is replaced because of one: all writes wait for it. What runs for longer
+ * is redelivered; often it is one more hostile statement.
+ */
+const DRAIN_MS = 250;
+/** For all that is done before the process ends. */
 const REPLACE_GRACE_MS = 1_000;
-/** Of that, for storing what was captured: the commits that were not are still in the logs. */
+/** Of that, after the batches, for storing what was captured: the commits that were not are still in the logs. */
 const SHIP_MS = 400;
 const NOTE_TIMEOUT_MS = 2_000;
 
@@ -49,7 +54,7 @@ export async function replaceProcess(replacement: Replacement): Promise<void> {
   const sessions = parts.sessions.all;
   const others = sessions.filter(session => !held.has(session));
   await Promise.race([
-    Promise.all(others.map(session => session.drain()))
+    Promise.race([Promise.all(others.map(session => session.drain())), pause(DRAIN_MS)])
       .then(() => parts.shipping?.end(SHIP_MS))
       .then(() => handOver(parts, sessions)),
     pause(REPLACE_GRACE_MS),

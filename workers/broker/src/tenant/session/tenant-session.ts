@@ -143,6 +143,11 @@ export class TenantSession implements LaneClient, LoadSource {
     return this.#held.size;
   }
 
+  /** A fetch or an answer is under way: jobs may come or go. */
+  get isInTransit(): boolean {
+    return this.#intake.isBusy || this.#completion.isUnderWay;
+  }
+
   /** Jobs that are committed and wait for the replica. */
   get waitsForReplica(): number {
     return this.#completion.waiting.size;
