@@ -43,8 +43,6 @@ export interface CompactArgs extends PublicAccess, LeaderFacts {
 export async function compactInProcess(request: CompactRequest): Promise<Compacted> {
   const { place, access, term, retentionMs, elapsedMs, tenantKeys, signal } = request;
   const path = join(place.dataDir, 'replica', 'tenant-keys.json');
-  // Of a process that was killed: keys in it may be erased since.
-  rmSync(path, { force: true });
   const keysFile = tenantKeys.length === 0 ? undefined : path;
   if (keysFile !== undefined) {
     mkdirSync(dirname(path), { recursive: true });
@@ -56,6 +54,7 @@ export async function compactInProcess(request: CompactRequest): Promise<Compact
     const limits = { timeoutMs: () => TIMEOUT_MS, memoryBytes: MEMORY_BYTES };
     return await runOneJob({ place, job }, ALL, { limits, env: jobEnv(access), signal });
   } finally {
+    // That of a process that was killed, too: keys in it may be erased since.
     rmSync(path, { force: true });
   }
 }

@@ -105,6 +105,16 @@ it('leaves a tenant its key that came while it was erased', async () => {
   expect(await keyring({ keys: 'tenant' }).open(PLACE, key, body)).toEqual(BODY);
 });
 
+it('changes nothing where a tenant got its first key before it could be erased', async () => {
+  let full: Awaited<ReturnType<Keyring['seal']>> | undefined;
+  const comes = async () => {
+    if (full !== undefined) throw new Error('it came');
+    full = await keyring({ keys: 'tenant' }).seal(FULL, BODY);
+  };
+  await expect(keyring({ keys: 'tenant' }).erase('acme', 5, comes)).rejects.toThrow('it came');
+  expect(await keyring({ keys: 'tenant' }).open(FULL, full!.key, full!.body)).toEqual(BODY);
+});
+
 it('takes no key away that a tenant got while it was erased', async () => {
   const keys = keyring({ keys: 'tenant' });
   await keys.seal(PLACE, BODY);

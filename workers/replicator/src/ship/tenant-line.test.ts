@@ -201,6 +201,31 @@ test('pieces whose log could not be flushed are not stored, nor what follows on 
   expect(it.freed).toBe(it.sent);
 });
 
+test('what was taken and cannot be stored is given up with what follows, but for a deletion', () => {
+  const it = new Line(full(7, at('s1', 3)));
+  it.receive(piecesOf('s1', 3, 4));
+  const taken = it.line.take();
+  it.receive(piecesOf('s1', 4, 5));
+  it.line.giveUp([taken]);
+  expect([it.line.state, it.line.items.length, it.line.gaps]).toEqual(['needs-full', 0, 1]);
+  expect(it.line.apart).toMatchObject({ commits: 2 });
+  expect(it.freed).toBe(it.sent);
+  it.line.deleted();
+  it.line.giveUp(it.takeAll());
+  expect([it.line.state, it.takeAll()]).toMatchObject(['deleted', [{ entry: { kind: 'deleted' } }]]);
+});
+
+test('a file that is read for a shorter chain has to be read where what is before it was given up', () => {
+  const it = new Line(full(7, at('s1', 3)));
+  it.receive(piecesOf('s1', 3, 4));
+  const taken = it.takeAll();
+  it.line.renew();
+  it.line.beginReading();
+  it.line.giveUp(taken);
+  it.line.failReading(false);
+  expect(it.line.state).toBe('needs-full');
+});
+
 test('a close in order makes what came before it safe to store', () => {
   const it = new Line(full(7, at('s1', 3)));
   it.receive({ ...piecesOf('s1', 3, 4), unflushed: { path: '/nowhere', identity: '1:1' } });
