@@ -1,20 +1,12 @@
 import { open } from 'node:fs/promises';
-import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import {
-  assertRoom,
-  type JobContext,
-  newDraft,
-  openReadOnly,
-  readState,
-  removeLostDrafts,
-  SPARE_BYTES,
-} from '@onewriter/files';
+import { assertRoom, type JobContext, openReadOnly, readState, SPARE_BYTES } from '@onewriter/files';
 import { findDatabaseFile, isOnewriterError, OnewriterError, tenantFile } from '@onewriter/protocol';
 import { type FileMark, markOf } from '@onewriter/writer';
 import { openReplicaReader, type ReplicaReader, type RestorePlan } from '../chain/replica-reader.ts';
 import { type OpenReplica, openGivenReplica, type PublicAccess } from '../jobs/replica-access.ts';
 import { restoreToFile } from '../restore/restore-to-file.ts';
+import { scratchDraft } from '../restore/scratch-draft.ts';
 import { FEW_SEGMENTS, type HibernatedPlace, placeOf } from './hibernated-place.ts';
 import { writeBackLog } from './write-back-log.ts';
 
@@ -54,9 +46,7 @@ export async function proveStored(
   // Only now: a connection that is closed last may remove the log.
   let marks = marksOf(file);
   const replica = await openGivenReplica(access);
-  const scratch = join(place.dataDir, 'replica', 'scratch', `hibernate-${tenant}.db`);
-  removeLostDrafts(scratch);
-  const draft = newDraft(place.dataDir, scratch);
+  const draft = scratchDraft(place.dataDir, `hibernate-${tenant}`);
   try {
     const { reader, plan } = await planStored(replica, tenant, numbers, storedWithinMs, wholeWithinMs);
     if (isHeld && marks[1] !== undefined) {

@@ -1,15 +1,8 @@
-import { join } from 'node:path';
-import {
-  type DataPlace,
-  type JobLimits,
-  newDraft,
-  type ProcessOptions,
-  removeLostDrafts,
-  runOneJob,
-} from '@onewriter/files';
+import { type DataPlace, type JobLimits, type ProcessOptions, runOneJob } from '@onewriter/files';
 import type { Point } from '../chain/point.ts';
 import { jobEnv, publicAccess, type ReplicaAccess, replicaJob, withRoom } from '../jobs/replica-access.ts';
 import type { StageReplicaArgs } from './restore-point.ts';
+import { scratchDraft } from './scratch-draft.ts';
 import type { StagedReplica } from './stage-replica.ts';
 
 /** A point to look at. */
@@ -38,9 +31,7 @@ export async function withScratchPoint<T>(
   work: (file: ScratchFile) => Promise<T>,
 ): Promise<T> {
   const { access, tenant, point, limits, priority, signal, onProgress } = request;
-  const file = join(place.dataDir, 'replica', 'scratch', `${tenant}.db`);
-  removeLostDrafts(file);
-  const draft = newDraft(place.dataDir, file);
+  const draft = scratchDraft(place.dataDir, tenant);
   try {
     const args = { ...publicAccess(access), from: tenant, point, draft: draft.path };
     const job = replicaJob<StageReplicaArgs>('stageReplica', args, draft.path);

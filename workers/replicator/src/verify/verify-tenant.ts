@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import {
   assertRoom,
@@ -7,10 +6,8 @@ import {
   hashContent,
   type JobContext,
   type JobLimits,
-  newDraft,
   openReadOnly,
   readState,
-  removeLostDrafts,
   runOneJob,
   SPARE_BYTES,
 } from '@onewriter/files';
@@ -28,6 +25,7 @@ import {
   withRoom,
 } from '../jobs/replica-access.ts';
 import { restoreToFile } from '../restore/restore-to-file.ts';
+import { scratchDraft } from '../restore/scratch-draft.ts';
 
 /*
  * A rehearsal: a tenant is restored beside its file, checked in full, and compared with the file as it was at the same commit. So a
@@ -97,9 +95,7 @@ export async function rehearse(
   const beganAt = performance.now();
   const replica = await openGivenReplica(access);
   // One name for all tenants: what a killed process left goes with the next rehearsal, also of a tenant that is deleted.
-  const scratch = join(place.dataDir, 'replica', 'scratch', 'rehearsal.db');
-  removeLostDrafts(scratch);
-  const draft = newDraft(place.dataDir, scratch);
+  const draft = scratchDraft(place.dataDir, 'rehearsal');
   const problems: string[] = [];
   let plan: RestorePlan | undefined;
   let sameAsFile: boolean | undefined;
