@@ -2,6 +2,7 @@ export * from './ask-redis.ts';
 export * from './assert-sqlite-opens.ts';
 export * from './back-off.ts';
 export * from './bind-parameters.ts';
+export * from './branch-request.ts';
 export * from './broker-status.ts';
 export * from './data-dir-identity.ts';
 export * from './data-dir-kind.ts';

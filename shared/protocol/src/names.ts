@@ -100,6 +100,8 @@ export interface GroupKeys {
   readonly backOff: string;
   /** Hash, tenant to Durability: those that differ from ONEWRITER_REPLICA_MODE. */
   readonly durabilities: string;
+  /** Prefix of BranchRequest and its answer, by the new tenant: strings with a TTL. */
+  readonly branches: string;
   /** Hash, epoch to time (ms): when its process was replaced because of writes; see ReplacementBudget. */
   readonly replacements: string;
   /** Hash with a TTL, `strings:<tenant>` or `ddl:<tenant>` to a count: what drop-in clients need a setting for. */
@@ -131,6 +133,7 @@ export function groupKeys(group: string): GroupKeys {
     poisoned: key('poisoned'),
     backOff: key('back-off'),
     durabilities: key('replica:modes'),
+    branches: key('replica:branch'),
     replacements: key('replacements'),
     dropInUses: key('drop-in-uses'),
     status: key('status'),

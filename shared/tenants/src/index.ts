@@ -1,3 +1,4 @@
+export * from './ask-branch.ts';
 export * from './catalogue/index.ts';
 export * from './durability.ts';
 export * from './holders/index.ts';

@@ -53,7 +53,7 @@ export function fakeReplicatorUrl(options: FakeReplicatorOptions = {}): URL {
         report();
       }
     });
-    for (const message of options.first ?? [{ kind: 'started', known: ['old'] }]) parentPort.postMessage(message);
+    for (const message of options.first ?? [{ kind: 'started', known: ['old'], branches: [] }]) parentPort.postMessage(message);
   `;
   return new URL(`data:text/javascript,${encodeURIComponent(source)}`);
 }

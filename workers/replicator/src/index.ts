@@ -26,6 +26,7 @@ export * from './keys/erase-history.ts';
 export * from './keys/rewrap-keys.ts';
 export * from './litestream/put-litestream.ts';
 export * from './litestream/restore-litestream.ts';
+export * from './restore/branch-tenant.ts';
 export * from './restore/restore-all.ts';
 export * from './restore/restore-point.ts';
 export * from './restore/restore-to-file.ts';

@@ -61,8 +61,14 @@ export class TestShip {
     this.shipper = new Shipper({
       keys,
       readFull,
+      copyBranch: async () => Promise.reject(new Error('The test copies no branch.')),
       instance: String(Math.random()),
-      compact: async () => ({ packs: [], needsFull: [], damaged: { tenants: [], packs: [] } }),
+      compact: async () => ({
+        packs: [],
+        needsFull: [],
+        isExpiryHeld: false,
+        damaged: { tenants: [], packs: [] },
+      }),
       copies: [],
       post: message => this.messages.push(message),
       onFatal: error => this.fatal.push(error),

@@ -1,5 +1,5 @@
 import { assertTenantId } from '@onewriter/protocol';
-import { type PointReport, restorePoint as putPoint } from '@onewriter/replicator';
+import { type BranchReport, branchTenant, restorePoint as putPoint } from '@onewriter/replicator';
 import { type PutOptions, putFromStore } from '../replica/put-from-store.ts';
 import { readPoint } from '../replica/read-point.ts';
 import { replicaAccess } from '../replica/replica-access.ts';
@@ -15,8 +15,21 @@ export interface RestorePointOptions extends PutOptions {
 }
 
 /** Makes a new tenant of one as it was at a point. */
-export function branch(tenant: string, name: string, options: RestorePointOptions): Promise<number> {
-  return restorePoint(tenant, { ...options, at: options.at ?? 'newest', as: name });
+export async function branch(from: string, as: string, options: RestorePointOptions): Promise<number> {
+  const { at = 'newest' } = options;
+  assertTenantId(from);
+  assertTenantId(as);
+  const point = readPoint(at);
+  const target = findTarget(options.dataDir);
+  const access = replicaAccess(target.config, options.from);
+  const isOwnStore = options.from === undefined;
+  return putFromStore(
+    target,
+    options,
+    { tenant: as, detail: `branch of ${from}, ${at}` },
+    request => branchTenant(placeOf(target), { ...request, access, tenant: from, point, as, isOwnStore }),
+    describe,
+  );
 }
 
 /** Restores a tenant as it was at a point, out of the replica: as a new tenant, or in the place of its file, which is kept. */
@@ -38,9 +51,11 @@ export async function restorePoint(from: string, options: RestorePointOptions): 
   );
 }
 
-function describe(report: PointReport): string {
+function describe(report: BranchReport): string {
   const { tenant, from, pointCommitSeq, atMs, rows, tables, commitSeq } = report;
-  const what = `${count(rows, 'row')} in ${count(tables, 'table')}`;
   const when = new Date(atMs).toISOString();
+  if (rows === null || tables === null)
+    return `branched ${tenant} as ${from} was at commit ${pointCommitSeq}, ${when}; its file comes with its first use`;
+  const what = `${count(rows, 'row')} in ${count(tables, 'table')}`;
   return `restored ${tenant} as ${from} was at commit ${pointCommitSeq}, ${when}: ${what}, commit ${commitSeq}`;
 }

@@ -29,7 +29,7 @@ import {
   TENANTS_UNIT,
 } from '@onewriter/operations/files';
 import { askRedis, isOnewriterError, OnewriterError } from '@onewriter/protocol';
-import { type Point, type ReplicaAccess, restorePoint } from '@onewriter/replicator';
+import { branchTenant, type Point, type ReplicaAccess, restorePoint } from '@onewriter/replicator';
 import type { Logger } from '@onewriter/runtime';
 import type { Redis } from 'ioredis';
 import type { Owner } from '../security/shares.ts';
@@ -53,6 +53,8 @@ export type OperationRequest =
     }
   | {
       readonly kind: 'restorePoint';
+      /** A branch has a name of its own. */
+      readonly by: 'copy' | 'branch';
       readonly access: ReplicaAccess;
       readonly from: string;
       /** The new tenant that it becomes; undefined: it takes the place of the tenant's file. */
@@ -211,14 +213,17 @@ function kindOf(
     };
   }
   if (request.kind === 'restorePoint') {
-    const { access, from, as, point } = request;
+    const { access, from, as, point, by } = request;
     const limits = { timeoutMs: () => timeoutForBytes(ASSUMED_BYTES), memoryBytes };
     return async context => {
-      const report = await restorePoint(place, {
-        ...{ access, tenant: from, as, point, replace: as === undefined },
-        ...{ redis, who, limits, signal: context.signal },
-        onProgress: bytes => context.progress(bytes),
-      });
+      const shared = {
+        ...{ access, tenant: from, point, redis, who, limits, signal: context.signal },
+        onProgress: (bytes: number) => context.progress(bytes),
+      };
+      const report =
+        by === 'branch' && as !== undefined
+          ? await branchTenant(place, { ...shared, as, isOwnStore: true })
+          : await restorePoint(place, { ...shared, as, replace: as === undefined });
       for (const warning of report.warnings) context.log(`warning: ${warning}`);
       onRestored(report.tenant);
       return { result: { ...report, warnings: firstFitting(report.warnings) } };

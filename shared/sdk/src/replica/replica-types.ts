@@ -21,10 +21,11 @@ export interface Branch {
   /** The commit of its parent that it began as, and when that was committed, ms since the epoch. */
   readonly pointCommitSeq: number;
   readonly atMs: number;
-  /** Its own first commit. */
+  /** Its newest commit. */
   readonly commitSeq: number;
-  readonly rows: number;
-  readonly tables: number;
+  /** Null where nothing was copied: its file comes with its first use. */
+  readonly rows: number | null;
+  readonly tables: number | null;
 }
 
 /** What the replica knows of a tenant; through the gateway, whose token needs the right `admin:tenants`. */

@@ -22,6 +22,7 @@ import { DeadLetters } from '../queue/dead-letters.ts';
 import { InboxEvents } from '../queue/inbox-events.ts';
 import { readFailpoint } from '../recovery/failpoint.ts';
 import { PoisonedJobs } from '../recovery/poisoned-jobs.ts';
+import { BranchRequests } from '../replica/branch-requests.ts';
 import type { CaptureLink } from '../replica/capture-link.ts';
 import { createReplica } from '../replica/create-replica.ts';
 import { Durabilities } from '../replica/durabilities.ts';
@@ -57,6 +58,7 @@ export interface CreatedServices {
   readonly replica: ReplicaState;
   readonly shipping: Replica | undefined;
   readonly durabilities: Durabilities;
+  readonly branches: BranchRequests;
   /** Undefined where nothing hibernates by time or room. */
   readonly hibernation: Hibernation | undefined;
 }
@@ -70,7 +72,12 @@ export function createServices(
 ): CreatedServices {
   const { config, log, link, lease, metrics } = options;
   const parked = new Parked(link, config.group, log);
-  const shipping = createReplica(options, phase, stored => durabilities.adopt(stored));
+  const shipping = createReplica(
+    options,
+    phase,
+    stored => durabilities.adopt(stored),
+    () => branches,
+  );
   const replica = shipping ?? new NoReplica();
   const replacements = new ReplacementBudget(link, config, log);
   const apart = new Apart({
@@ -143,8 +150,9 @@ export function createServices(
   const durabilities = new Durabilities({
     ...{ link, group: config.group, state: replica, shipping, isRestored, log },
   });
+  const branches = new BranchRequests({ link, config, shipping, log });
   const hibernation = createHibernation(options, place, access, shipping, calls.tryFile);
-  return { services, apart, replica, shipping, durabilities, hibernation };
+  return { services, apart, replica, shipping, durabilities, branches, hibernation };
 }
 
 /** What lanes work with. */

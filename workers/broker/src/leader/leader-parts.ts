@@ -1,4 +1,5 @@
 import type { Apart } from '../lanes/apart/apart.ts';
+import type { BranchRequests } from '../replica/branch-requests.ts';
 import type { Durabilities } from '../replica/durabilities.ts';
 import type { Replica } from '../replica/replica.ts';
 import type { ReplicaState } from '../replica/replica-state.ts';
@@ -18,6 +19,7 @@ export interface LeaderParts {
   /** The same, where there is a store. */
   readonly shipping: Replica | undefined;
   readonly durabilities: Durabilities;
+  readonly branches: BranchRequests;
   readonly hibernation: Hibernation | undefined;
   readonly sessions: OpenSessions;
 }

@@ -3,6 +3,7 @@ import {
   type BrokerStatus,
   groupKeys,
   isOnewriterError,
+  readBranchNotification,
   readDurabilityNotification,
   readReleaseNotification,
   TENANT_ID_PATTERN,
@@ -194,10 +195,12 @@ export class Leader {
     for (const tenant of tenants) {
       const released = readReleaseNotification(tenant);
       const changed = readDurabilityNotification(tenant);
+      const branched = readBranchNotification(tenant);
       if (TENANT_ID_PATTERN.test(tenant)) {
         if (!this.#held.onNotified(tenant)) sessions.of(tenant).notify();
       } else if (released !== undefined) this.#held.release(released);
       else if (changed !== undefined) this.#parts.durabilities.onNotified(changed).catch(this.#phase.onBug);
+      else if (branched !== undefined) this.#parts.branches.onNotified(branched).catch(this.#phase.onBug);
       else this.#options.log.warn({ tenant: tenant.slice(0, 80) }, 'Notification without a valid tenant id');
     }
   }

@@ -62,7 +62,8 @@ function createReplica(options: FakeReplicatorOptions = {}, dataDir = '/nowhere'
     boundBytes: 64 * 1024 * 1024,
     log,
     onFenced: note('fenced'),
-    onStarted: note('started'),
+    onStarted: known => note('started')(known),
+    onBased: note('based'),
     threadUrl: fakeReplicatorUrl(options),
   });
   onTestFinished(() => replica.end(0));
@@ -144,7 +145,7 @@ function createLane(replica: Replica, dataDir: string, more: Partial<LaneOptions
 it('knows what is stored, and says it to those who wait', async () => {
   const { replica, calls } = createReplica({
     first: [
-      { kind: 'started', known: ['acme'] },
+      { kind: 'started', known: ['acme'], branches: [] },
       {
         kind: 'stored',
         upTo: [{ tenant: 'acme', pos: 4, commitSeq: 3, epoch: 2, incarnation: '' }],

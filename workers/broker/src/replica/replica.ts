@@ -6,6 +6,7 @@ import {
   type ReplicaStatus,
   type ReplicatorData,
   replicatorThreadUrl,
+  type StoredBranch,
   type StoredUpTo,
   type ToReplicator,
 } from '@onewriter/replicator';
@@ -58,8 +59,10 @@ export interface ReplicaOptions {
   readonly onFenced: (message: string) => void;
   /** Called before {@link onStarted} with what the store has; the start waits for it. */
   readonly onDurabilities?: ((stored: ChosenDurabilities) => Promise<void>) | undefined;
-  /** Called when it runs, each time. @param known tenants that the store has */
-  readonly onStarted: (known: readonly string[]) => void;
+  /** Called when it runs, each time. @param known tenants that the store has @param branches those of them without pages of their own */
+  readonly onStarted: (known: readonly string[], branches: readonly StoredBranch[]) => void;
+  /** A branch is stored, or refused. */
+  readonly onBased: (message: Extract<FromReplicator, { kind: 'based' }>) => void;
   /** Entry file of the thread; default: the replicator. */
   readonly threadUrl?: URL | undefined;
 }
@@ -249,7 +252,10 @@ export class Replica implements ReplicaState, CaptureLink {
         this.#problem = undefined;
         this.#isAvailable = true;
         void this.#adopting.then(() => this.#endWaits());
-        onStarted(message.known);
+        onStarted(message.known, message.branches);
+        break;
+      case 'based':
+        this.#options.onBased(message);
         break;
       case 'stored':
         for (const upTo of message.upTo) {

@@ -291,7 +291,7 @@ test('takes a pack that is there already, as another run made it, and its own ch
   expect(await world.contents()).toEqual(world.expected());
 });
 
-test('names a branch until it has a full segment of its own', async () => {
+test('names an old branch until it has a full segment of its own', async () => {
   const world = new CompactWorld();
   const { entry } = await world.full('acme');
   const base = testEntry({
@@ -303,7 +303,9 @@ test('names a branch until it has a full segment of its own', async () => {
   });
   await world.ship([{ entry }, { entry: base }]);
   for (let pack = 2; pack <= 32; pack++) await world.ship([]);
-  expect((await world.compact()).needsFull).toEqual(['branch']);
+  expect((await world.compact()).needsFull).toEqual([]);
+  world.nowMs += 13 * 3_600_000;
+  expect(await world.compact()).toMatchObject({ needsFull: ['branch'], isExpiryHeld: false });
   await world.ship([{ entry: testEntry({ tenant: 'branch', kind: 'full', min: 1, max: 1 }) }]);
   for (let pack = 34; pack <= 64; pack++) await world.ship([]);
   expect((await world.compact()).needsFull).toEqual([]);

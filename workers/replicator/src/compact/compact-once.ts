@@ -55,6 +55,8 @@ export interface Compacted {
   readonly packs: readonly PackId[];
   /** Tenants that should have a new full segment. */
   readonly needsFull: readonly string[];
+  /** Something would expire, and branches still need it: they are among those. */
+  readonly isExpiryHeld: boolean;
   readonly damaged: Damaged;
 }
 
@@ -70,14 +72,15 @@ export async function compactOnce(options: CompactOptions): Promise<Compacted> {
   if (unreported !== undefined) {
     // Of a run that failed or was ended. All else can wait, and may fail again.
     await head.change({ damaged: undefined });
-    return { packs: [], needsFull: [], damaged: unreported };
+    return { packs: [], needsFull: [], isExpiryHeld: false, damaged: unreported };
   }
   const compactor = new Compactor(options, call, head);
   const packs = await compactor.makePacks();
-  await compactor.expire();
+  const branches = await compactor.expire();
   // Last: its leader hears of it at once.
   if (head.head.damaged !== undefined) await head.change({ damaged: undefined });
-  return { packs, needsFull: compactor.needsFull(), damaged: compactor.damaged };
+  const needsFull = [...new Set([...compactor.needsFull(), ...branches])];
+  return { packs, needsFull, isExpiryHeld: branches.length > 0, damaged: compactor.damaged };
 }
 
 class Compactor {
@@ -127,7 +130,8 @@ class Compactor {
   }
 
   needsFull(): readonly string[] {
-    const large = [...this.#tenants].filter(([, chain]) => needsFull(chain)).map(([tenant]) => tenant);
+    const isLarge = (chain: ChainState) => needsFull(chain, this.#nowMs);
+    const large = [...this.#tenants].filter(([, chain]) => isLarge(chain)).map(([tenant]) => tenant);
     const old = tenantsOnExpired(this.#tenants, this.#head.head.kept[3]);
     return [...new Set([...large, ...old])];
   }
@@ -136,17 +140,19 @@ class Compactor {
     return { tenants: [...this.#damagedTenants], packs: this.#damagedPacks };
   }
 
-  async expire(): Promise<void> {
+  /** @returns branches that still need what would expire */
+  async expire(): Promise<readonly string[]> {
     const { store, retentionMs } = this.#options;
     const nowMs = this.#nowMs;
     const { seenMs = 0 } = this.#head.head;
     // Where nothing was compacted for long.
     if (nowMs - seenMs >= SEEN_EVERY_MS) await this.#head.change({ seenMs: nowMs, dropping: this.#dropping });
     const isOver = this.#dropping?.leftMs === 0;
-    if (!isOver && dropExpired(this.#head.head, retentionMs, nowMs) === undefined) return;
+    if (!isOver && dropExpired(this.#head.head, retentionMs, nowMs) === undefined) return [];
     // A branch needs what its parent was, wherever that lies, until it has a full segment of its own.
     const { tenants } = await readState(store, this.#call);
-    if ([...tenants.values()].some(({ places }) => places[0]?.entry.kind === 'base')) return;
+    const branches = [...tenants].filter(([, { places }]) => places[0]?.entry.kind === 'base');
+    if (branches.length > 0) return branches.map(([tenant]) => tenant);
     const { dropping } = this.#head.head;
     if (isOver && dropping !== undefined) {
       const pinned = await deleteDropped(store, this.#head.head, dropping, this.#call);
@@ -154,6 +160,7 @@ class Compactor {
     }
     const dropped = dropExpired(this.#head.head, retentionMs, nowMs);
     if (dropped !== undefined) await this.#head.change(dropped);
+    return [];
   }
 
   /** @returns undefined where the packs of the block are not all there yet */

@@ -27,7 +27,14 @@ function setUp() {
   const end = async (result: Partial<Compacted> | Error = {}) => {
     const run = runs.at(-1)!;
     if (result instanceof Error) run.reject(result);
-    else run.resolve({ packs: [], needsFull: [], damaged: { tenants: [], packs: [] }, ...result });
+    else
+      run.resolve({
+        packs: [],
+        needsFull: [],
+        isExpiryHeld: false,
+        damaged: { tenants: [], packs: [] },
+        ...result,
+      });
     await new Promise(setImmediate);
   };
   return { compaction, runs, elapsed, needed, errors, clock, end };

@@ -132,10 +132,14 @@ test('lets nothing expire while a branch stands on what its parent was', async (
   const base = { ...entry, kind: 'base', base: { tenant: 'acme', pos: 1 } } as const;
   await blocks.add({ entry: base });
   world.nowMs += 40 * DAY_MS;
-  expect((await world.compact()).needsFull).toEqual(['branch']);
+  expect(await world.compact()).toMatchObject({ needsFull: ['branch'], isExpiryHeld: true });
+  expect((await blocks.head()).kept[3]).toBe(1);
+  // Its parent's end changes nothing.
+  await world.ship([world.deleted('acme')]);
+  await world.compact();
   expect((await blocks.head()).kept[3]).toBe(1);
   await world.ship([await world.full('branch')]);
-  await world.compact();
+  expect(await world.compact()).toMatchObject({ isExpiryHeld: false });
   expect((await blocks.head()).kept[3]).toBe(2 * 4_096 + 1);
 });
 

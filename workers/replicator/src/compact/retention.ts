@@ -21,6 +21,11 @@ const CATCH_UP = 1.25;
 export const GRACE_MS = HOUR_MS;
 const KEEP_MS = Object.freeze({ 0: 24 * HOUR_MS, 1: 3 * 24 * HOUR_MS, 2: 7 * 24 * HOUR_MS });
 
+/** How long each commit can be gone back to. */
+export function keepsCommitsMs(retentionMs: number): number {
+  return Math.min(KEEP_MS[0], retentionMs);
+}
+
 /** The head that no longer names what is too old; undefined: it names nothing of that. */
 export function dropExpired(head: CompactHead, retentionMs: number, nowMs: number): CompactHead | undefined {
   if (head.dropping !== undefined) return undefined;
@@ -29,7 +34,7 @@ export function dropExpired(head: CompactHead, retentionMs: number, nowMs: numbe
   const keptFor = (ageMs: number) => (newestBefore(nowMs - ageMs)?.to ?? 0) + 1;
   const from = head.kept;
   const kept: Head['kept'] = {
-    0: Math.max(from[0], keptFor(Math.min(KEEP_MS[0], retentionMs))),
+    0: Math.max(from[0], keptFor(keepsCommitsMs(retentionMs))),
     1: Math.max(from[1], keptFor(Math.min(KEEP_MS[1], retentionMs))),
     2: Math.max(from[2], keptFor(Math.min(KEEP_MS[2], retentionMs))),
     3: Math.max(from[3], keptFor(retentionMs)),

@@ -40,8 +40,21 @@ export interface SegmentEntry {
   readonly plainBytes: number;
   /** Of the commits that the writer made and that were merged into it; undefined where none is known. Not encrypted. */
   readonly writes?: WriteSummary | undefined;
-  /** For `base`: whose state it is. */
-  readonly base?: { readonly tenant: string; readonly pos: number } | undefined;
+  /** For `base`: what it begins as. */
+  readonly base?: BranchBase | undefined;
+}
+
+/** What a tenant begins as; the numbers of its entry are those of that state. */
+export interface BranchBase {
+  /** Whose state it is. */
+  readonly tenant: string;
+  readonly pos: number;
+  /** When that was committed, ms since the epoch. */
+  readonly atMs?: number | undefined;
+  /** Size of the file. */
+  readonly bytes?: number | undefined;
+  /** Id of the request for it. */
+  readonly request?: string | undefined;
 }
 
 export interface SegmentParts {

@@ -68,6 +68,20 @@ test('makes the history of a deleted tenant unreadable in all stores, and leaves
   expect(withKeys.map(({ name }) => name)).toEqual([]);
 });
 
+test('keeps the key of a tenant that a branch without pages of its own began as', async () => {
+  const { accesses } = makeStores('tenant');
+  await seal(accesses);
+  await withReplicas(accesses, async ([first]) => {
+    await ship(first!, 2, 'deleted');
+    const base = testEntry({ ...PLACE, tenant: 'branch', kind: 'base', base: { tenant: 'acme', pos: 1 } });
+    const { bytes } = encodePack({ level: 0, number: 3, term: 1, writtenAtMs: 0 }, [{ entry: base }]);
+    await first!.store.put(packKey({ level: 0, number: 3 }), bytes);
+  });
+  await expect(eraseHistory(accesses, 'acme')).rejects.toMatchObject({
+    ...{ code: 'TENANT_BUSY', details: { branch: 'branch' } },
+  });
+});
+
 test('says what can be done where tenants have no keys of their own', async () => {
   await expect(async () => eraseHistory(makeStores('one').accesses, 'acme')).rejects.toThrow(
     'ONEWRITER_REPLICA_RETENTION',

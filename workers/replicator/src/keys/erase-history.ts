@@ -27,7 +27,11 @@ export function eraseHistory(accesses: readonly ReplicaAccess[], tenant: string)
       throw new OnewriterError('TENANT_NOT_FOUND', message, { tenant });
     }
     const check = async () => {
-      if ((await readState(replicas[0]!.store)).tenants.get(tenant)?.isAlive) throw notDeleted(tenant);
+      const { tenants } = await readState(replicas[0]!.store);
+      if (tenants.get(tenant)?.isAlive) throw notDeleted(tenant);
+      const firsts = [...tenants.values()].flatMap(({ places: [first] }) => first?.entry ?? []);
+      const branch = firsts.find(({ base }) => base?.tenant === tenant);
+      if (branch !== undefined) throw hasBranch(tenant, branch.tenant);
     };
     // The first one first: the copies get its keys.
     for (const { keys } of replicas) await keys.erase(tenant, Date.now(), check);
@@ -49,5 +53,13 @@ function notDeleted(tenant: string): OnewriterError {
     'TENANT_BUSY',
     `The replica has tenant ${tenant} as one that is in use. Delete it first (onewriter tenants delete ${tenant}); the replica hears of it within seconds.`,
     { tenant, reason: 'not deleted' },
+  );
+}
+
+function hasBranch(tenant: string, branch: string): OnewriterError {
+  return new OnewriterError(
+    'TENANT_BUSY',
+    `Tenant ${branch} began as ${tenant} was, and has no pages of its own in the replica yet: it could not be read without the key. Wake it and write to it, or delete it; within a day it has its own.`,
+    { tenant, branch, reason: 'has a branch' },
   );
 }

@@ -6,7 +6,9 @@ class Line implements SweptLine {
   readonly tenant: string;
   pos = 7;
   isSettled = true;
+  base: object | undefined;
   lacks = 0;
+  renewals = 0;
 
   constructor(tenant: string) {
     this.tenant = tenant;
@@ -22,15 +24,21 @@ class Line implements SweptLine {
   mayLack(): void {
     this.lacks++;
   }
+
+  renew(): void {
+    this.renewals++;
+  }
 }
 
 function createSweep(count = 1) {
   const lines = new Map(Array.from({ length: count }, (_, index) => [`t${index}`, new Line(`t${index}`)]));
   let nowMs = 0;
   const read: string[] = [];
+  const sizes = new Map<string, number>();
   let looks = 0;
   const sweep = new FileSweep<Line>(
     {
+      sizeOf: tenant => sizes.get(tenant) ?? 0,
       isAsKnown: () => {
         looks++;
         return false;
@@ -45,7 +53,7 @@ function createSweep(count = 1) {
     // The round ends.
     sweep.look(lines);
   };
-  return { line: lines.get('t0')!, read, later, looks: () => looks };
+  return { line: lines.get('t0')!, read, later, sizes, looks: () => looks };
 }
 
 test('a file that is another at two looks is read, once', () => {
@@ -81,4 +89,15 @@ test('a call looks at a part of many', () => {
   expect(looks()).toBeLessThanOrEqual(400);
   for (let call = 0; call < 500 && looks() < 1_000; call++) later(0);
   expect(looks()).toBe(1_000);
+});
+
+test('a branch is read as soon as it has a file', () => {
+  const { line, read, later, sizes } = createSweep();
+  line.base = {};
+  line.isSettled = false;
+  for (let round = 0; round < 3; round++) later(30_000);
+  expect(read).toEqual([]);
+  sizes.set('t0', 4_096);
+  later(30_000);
+  expect([read, line.renewals, line.lacks]).toEqual([['t0'], 1, 0]);
 });

@@ -11,10 +11,15 @@ export interface SweptLine {
   readonly tenant: string;
   /** Undefined where it is being mended already, or has no file. */
   readonly settled: KnownCommit | undefined;
+  /** Set for a branch without pages of its own. */
+  readonly base?: object | undefined;
   mayLack(): void;
+  renew(): void;
 }
 
 interface SweptFiles {
+  /** 0: there is none. */
+  sizeOf(tenant: string): number;
   isAsKnown(tenant: string, known: KnownCommit): boolean;
 }
 
@@ -59,7 +64,13 @@ export class FileSweep<T extends SweptLine> {
   }
 
   #lookAt(line: T): void {
-    const { tenant, settled } = line;
+    const { tenant, settled, base } = line;
+    // One that is awake need not be copied in the store, and what it commits shows nowhere else after a kill.
+    if (base !== undefined && this.#files.sizeOf(tenant) > 0) {
+      line.renew();
+      this.#onLack(line);
+      return;
+    }
     const before = this.#suspects.get(tenant);
     this.#suspects.delete(tenant);
     if (settled === undefined || this.#files.isAsKnown(tenant, settled)) return;

@@ -1,5 +1,5 @@
 import type { MessagePort } from 'node:worker_threads';
-import type { StatusReplica } from '@onewriter/protocol';
+import type { BranchPoint, StatusReplica } from '@onewriter/protocol';
 import type { CaptureOptions } from '@onewriter/writer';
 import type { ChosenDurabilities } from './stored-durabilities.ts';
 
@@ -33,16 +33,32 @@ export type ToReplicator =
   | { readonly kind: 'replaced'; readonly tenant: string; readonly change?: number | undefined }
   /** Its file is still and should be in one piece. */
   | { readonly kind: 'shorten'; readonly tenant: string }
-  /** A tenant that begins as another was (branch). */
+  /** A tenant that begins as another is, or was (branch): answered by `based`. */
   | {
       readonly kind: 'base';
       readonly tenant: string;
-      readonly base: { readonly tenant: string; readonly pos: number };
+      readonly from: string;
+      /** Undefined: the newest commit that is stored. */
+      readonly at?: BranchPoint | undefined;
+      /** Size of the other's file. */
+      readonly bytes: number;
+      /** Id of the request. */
+      readonly request: string;
     }
   /** All that people chose; stored where the store has others. */
   | { readonly kind: 'durabilities'; readonly tenants: ChosenDurabilities }
   /** Ship what is there and end: answered by `ended`. */
   | { readonly kind: 'end'; readonly withinMs: number };
+
+/** A branch that the store has and that has no segment with pages yet. */
+export interface StoredBranch {
+  readonly tenant: string;
+  readonly at: BranchPoint;
+  /** Size of the file that it begins as; 0 where that is not known. */
+  readonly bytes: number;
+  /** Id of the request for it. */
+  readonly request: string | undefined;
+}
 
 /** Up to here it is stored in the first store. */
 export interface StoredUpTo {
@@ -63,7 +79,14 @@ export type ReplicaStatus = Omit<StatusReplica, 'available' | 'bufferBytes' | 'w
 export type FromReplicator =
   /** Those that the store has. */
   | { readonly kind: 'durabilities'; readonly tenants: ChosenDurabilities }
-  | { readonly kind: 'started'; readonly known: readonly string[] }
+  | {
+      readonly kind: 'started';
+      readonly known: readonly string[];
+      readonly branches: readonly StoredBranch[];
+    }
+  /** The store has the branch; or it is refused, and nothing was stored. */
+  | { readonly kind: 'based'; readonly tenant: string; readonly at: BranchPoint; readonly bytes: number }
+  | { readonly kind: 'based'; readonly tenant: string; readonly at?: undefined; readonly refused: string }
   | { readonly kind: 'stored'; readonly upTo: readonly StoredUpTo[]; readonly atMs: number }
   /** The store fails for so long that nothing may wait for it; or does again. */
   | { readonly kind: 'available'; readonly available: boolean }

@@ -4,8 +4,10 @@ import { jobLimits } from '@onewriter/files';
 import { LIMITS, nameThread, OnewriterError, toWireError } from '@onewriter/protocol';
 import { compactInProcess } from '../compact/compact-in-process.ts';
 import { Keyring } from '../format/keyring.ts';
+import { copyBranchInProcess } from '../snapshot/copy-branch.ts';
 import { openStore } from '../store/open-store.ts';
 import { verifyTenant } from '../verify/verify-tenant.ts';
+import type { ReadFull } from './full-queue.ts';
 import type { FromReplicator, ReplicatorData, ToReplicator } from './messages.ts';
 import { readFullInProcess } from './read-full.ts';
 import { Shipper } from './shipper.ts';
@@ -32,16 +34,19 @@ async function open(): Promise<Shipper> {
   const store = await openStore(url, process.env, CALLS_AT_A_TIME);
   const limits = jobLimits(place, VERIFY_MEMORY_BYTES);
   const keyring = new Keyring({ ...access, store });
-  const readFull = readFullInProcess(place, access);
-  return new Shipper({
-    ...{ data, store, keys: keyring, instance: randomUUID(), post },
-    copies: await Promise.all(others.map(other => openStore(other, process.env, CALLS_AT_A_TIME))),
-    readFull: async (tenant, pos, signal) => {
-      const full = await readFull(tenant, pos, signal);
+  const withNewKeys =
+    (read: ReadFull): ReadFull =>
+    async (tenant, pos, signal) => {
+      const full = await read(tenant, pos, signal);
       // That of a tenant of its name before may be erased.
       keyring.forget(tenant);
       return full;
-    },
+    };
+  return new Shipper({
+    ...{ data, store, keys: keyring, instance: randomUUID(), post },
+    copies: await Promise.all(others.map(other => openStore(other, process.env, CALLS_AT_A_TIME))),
+    readFull: withNewKeys(readFullInProcess(place, access)),
+    copyBranch: withNewKeys(copyBranchInProcess(place, access)),
     compact: (term, signal, elapsedMs) => {
       const known = { elapsedMs, tenantKeys: keyring.known() };
       return compactInProcess({ ...known, place, access, term, retentionMs, signal });

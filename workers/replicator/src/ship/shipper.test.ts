@@ -1,18 +1,22 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { OnewriterError } from '@onewriter/protocol';
+import { OnewriterError, tenantFile } from '@onewriter/protocol';
 import { waitFor } from '@onewriter/testkit';
 import Database from 'better-sqlite3';
 import { beforeEach, expect, onTestFinished, test, vi } from 'vitest';
+import { CapturedFile } from '../../test-support/captured-file.ts';
 import { MemoryStore } from '../../test-support/memory-store.ts';
 import { restored } from '../../test-support/restored.ts';
 import { readWhole, TestShip, type TestShipOptions } from '../../test-support/test-ship.ts';
+import { openReplicaReader } from '../chain/replica-reader.ts';
 import { readState } from '../chain/replica-state.ts';
 import type { Compacted } from '../compact/compact-once.ts';
 import { packKey } from '../format/entry.ts';
 import { Keyring } from '../format/keyring.ts';
+import { restoreToFile } from '../restore/restore-to-file.ts';
+import { snapshotFromStore } from '../snapshot/snapshot-from-store.ts';
 import type { OpenStore } from '../store/store-watch.ts';
 
 /** A store in memory that can be away. */
@@ -43,6 +47,7 @@ class TestStore extends MemoryStore implements OpenStore {
 
 let dataDir: string;
 let store: TestStore;
+const NO_DAMAGE = { tenants: [], packs: [] };
 
 beforeEach(() => {
   dataDir = mkdtempSync(join(tmpdir(), 'onewriter-ship-'));
@@ -57,6 +62,15 @@ class Ship extends TestShip {
   }
 }
 
+/** As a restore gives it, what a branch began as included. */
+async function imageOf(tenant: string): Promise<Buffer> {
+  const reader = openReplicaReader(store, keysOf());
+  const path = join(dataDir, `${tenant}.restored`);
+  await restoreToFile(reader, await reader.plan(tenant, { kind: 'newest' }), path);
+  return readFileSync(path);
+}
+
+const keysOf = () => new Keyring({ masterKeys: [], keys: 'one', store });
 const CREATE = 'CREATE TABLE t(id INTEGER PRIMARY KEY, a)';
 const INSERT = 'INSERT INTO t(a) VALUES (hex(randomblob(200)))';
 
@@ -97,7 +111,7 @@ test('continues after restarts of the log, closes, and a stop and a start', asyn
   const again = next.file('acme');
   again.commitSeq = acme.commitSeq;
   await next.shipper.start();
-  expect(next.of('started')).toEqual([{ kind: 'started', known: ['acme'] }]);
+  expect(next.of('started')).toEqual([{ kind: 'started', known: ['acme'], branches: [] }]);
   again.commit(INSERT);
   await next.isStored('acme');
   expect([ship.fulls, next.fulls]).toEqual([0, 0]);
@@ -349,17 +363,81 @@ test('what is stored of a former file is not said of the next one', async () => 
   expect(next.of('stored')[0]?.upTo).toMatchObject([{ tenant: 'acme', commitSeq: 0, epoch: 0 }]);
 });
 
-test('a branch begins as its base, and is read whole at its first commit', async () => {
+test('a branch is one entry that names a stored commit, and is read whole at its first commit', async () => {
   const ship = new Ship();
   await ship.shipper.start();
   const acme = ship.file('acme');
   acme.commit(CREATE);
+  acme.commit(INSERT);
   await ship.isStored('acme');
-  ship.receive({ kind: 'base', tenant: 'branch', base: { tenant: 'acme', pos: 1 } });
-  await waitFor(async () => (await readState(store)).tenants.get('branch')?.last?.kind === 'base');
+  const before = acme.image();
+  const { put, get } = store.requests;
+  ship.receive({ kind: 'base', tenant: 'branch', from: 'acme', bytes: 8_192, request: 'r1' });
+  await waitFor(() => ship.of('based').length === 1, { what: 'the branch' });
+  expect([store.requests.put - put, store.requests.get - get]).toEqual([1, 0]);
+  expect(ship.of('based')[0]).toMatchObject({ tenant: 'branch', at: { pos: 2, commitSeq: 2 }, bytes: 8_192 });
+  acme.commit(INSERT);
+  await ship.isStored('acme');
+  expect((await imageOf('branch')).equals(before)).toBe(true);
+  const { last } = (await readState(store)).tenants.get('branch')!;
+  expect(last).toMatchObject({ kind: 'base', lastSeq: 2, epoch: 1 });
+  // Its name is taken.
+  ship.receive({ kind: 'base', tenant: 'branch', from: 'acme', bytes: 0, request: 'r1' });
+  await waitFor(() => ship.of('based').length === 2, { what: 'the refusal' });
+  expect(ship.of('based')[1]).toMatchObject({ refused: expect.stringContaining('already') });
   const branch = ship.file('branch');
   branch.commit(CREATE);
   await ship.isStored('branch');
+});
+
+test('a branch that sleeps gets a full segment out of the store, also after its parent was deleted', async () => {
+  const copied: string[] = [];
+  const ship = new Ship({
+    copyBranch: async (tenant, pos) => {
+      copied.push(tenant);
+      return snapshotFromStore(openReplicaReader(store, keysOf()), tenant, pos, join(dataDir, 'copy.db'));
+    },
+    compact: async () => ({ packs: [], needsFull: ['branch'], isExpiryHeld: true, damaged: NO_DAMAGE }),
+  });
+  await ship.shipper.start();
+  const acme = ship.file('acme');
+  acme.commit(CREATE);
+  await ship.isStored('acme');
+  const image = acme.image();
+  ship.receive({ kind: 'base', tenant: 'branch', from: 'acme', bytes: 0, request: 'r1' });
+  await waitFor(() => ship.of('based').length === 1, { what: 'the branch' });
+  ship.receive({ kind: 'deleted', tenant: 'acme' });
+  await waitFor(async () => (await readState(store)).tenants.get('branch')?.last?.kind === 'full', {
+    timeoutMs: 20_000,
+    what: 'its own segment',
+  });
+  expect([copied, ship.fulls]).toEqual([['branch'], 0]);
+  expect((await restored(store, 'branch'))?.equals(image)).toBe(true);
+  // More branches would keep what is old for ever.
+  ship.file('bank').commit(CREATE);
+  await ship.isStored('bank');
+  ship.receive({ kind: 'base', tenant: 'other', from: 'bank', bytes: 0, request: 'r1' });
+  await waitFor(() => ship.of('based').length === 2, { what: 'the refusal' });
+  expect(ship.of('based')[1]).toMatchObject({ refused: expect.stringContaining('expires') });
+});
+
+test('a successor knows branches without pages, and reads one that was written when nothing captured it', async () => {
+  const ship = new Ship();
+  await ship.shipper.start();
+  ship.file('acme').commit(CREATE);
+  await ship.isStored('acme');
+  ship.receive({ kind: 'base', tenant: 'branch', from: 'acme', bytes: 7, request: 'r1' });
+  await waitFor(() => ship.of('based').length === 1, { what: 'the branch' });
+  await ship.stop();
+  const lost = new CapturedFile('branch', tenantFile(dataDir, 'branch', 'tenant.db'), () => {});
+  lost.commit(CREATE);
+  const next = new Ship();
+  await next.shipper.start();
+  expect(next.of('started')).toMatchObject([
+    { branches: [{ tenant: 'branch', at: { commitSeq: 1 }, bytes: 7, request: 'r1' }] },
+  ]);
+  next.files.set('branch', lost);
+  await next.isStored('branch');
 });
 
 test('a caller who waits has its pack at once', async () => {
@@ -464,7 +542,7 @@ test.each(['segment', 'pack'])(
       packs: what === 'pack' ? ['packs/0/…'] : [],
     };
     const compacted: (damaged: typeof found) => void = damaged =>
-      end?.({ packs: [], needsFull: [], damaged });
+      end?.({ packs: [], needsFull: [], isExpiryHeld: false, damaged });
     let end: ((found: Compacted) => void) | undefined;
     const ship = new Ship({ compact: () => new Promise(resolve => (end = resolve)) });
     void ship.shipper.start();

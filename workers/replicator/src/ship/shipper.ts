@@ -9,6 +9,7 @@ import type { Keyring } from '../format/keyring.ts';
 import { assertObeysConditions } from '../store/obeys-conditions.ts';
 import type { OpenStore } from '../store/store-watch.ts';
 import { TenantRehearsals, type TenantRehearsalsOptions } from '../verify/tenant-rehearsals.ts';
+import { Branches, branchesIn } from './branches.ts';
 import { Captures } from './captures.ts';
 import { DeflateBudget } from './deflate-budget.ts';
 import { Failures } from './failures.ts';
@@ -55,6 +56,8 @@ export interface ShipperOptions {
   /** Unique for this start. */
   readonly instance: string;
   readonly readFull: ReadFull;
+  /** The same of a branch that has no file, out of the store. */
+  readonly copyBranch: ReadFull;
   /** Of a term: in a process of low priority. */
   readonly compact: (term: number, signal: AbortSignal, elapsedMs: number) => Promise<Compacted>;
   /** Undefined: no tenant is restored for a test. */
@@ -89,6 +92,7 @@ export class Shipper {
   readonly #stored = new Map<string, StoredTenant>();
   readonly #full: FullQueue<TenantLine>;
   readonly #reasons: FullReasons;
+  readonly #branches: Branches;
   readonly #timer: PackTimer;
   readonly #flushes = new LogFlushes();
   readonly #changes = new FileChanges();
@@ -109,7 +113,7 @@ export class Shipper {
 
   constructor(options: ShipperOptions) {
     this.#options = options;
-    const { data, readFull, nowMs = Date.now } = options;
+    const { data, post, readFull, copyBranch, nowMs = Date.now } = options;
     const steadyMs = options.nowMs ?? (() => performance.now()); // the machine's clock may be set back
     this.#nowMs = nowMs;
     this.#startedMs = nowMs();
@@ -124,8 +128,14 @@ export class Shipper {
       onMessage: message => this.#later('messages', () => this.#captures.inOrder(message)),
       take: message => this.#take(message),
     });
+    this.#branches = new Branches({
+      ...{ lines: this.#lines, stored: this.#stored, retentionMs: data.retentionMs, nowMs, post },
+    });
     this.#full = new FullQueue({
-      readFull,
+      readFull: (tenant, pos, signal) => {
+        const isInStore = this.#lines.get(tenant)?.base !== undefined && this.#files.sizeOf(tenant) === 0;
+        return (isInStore ? copyBranch : readFull)(tenant, pos, signal);
+      },
       sizeOf: tenant => this.#files.sizeOf(tenant),
       // It is behind until then, and a rehearsal can wait.
       onBegin: () => this.#running?.rehearsals?.interrupt(),
@@ -160,14 +170,16 @@ export class Shipper {
     const { tenant } = message;
     if (message.kind === 'deleted') this.#files.removeNote(tenant);
     this.#running?.rehearsals?.forget(tenant);
-    this.#withLine(tenant, line => {
+    const isUrgent = message.kind === 'base';
+    const change = (line: TenantLine) => {
       if (message.kind === 'off') line.setOff(message.off);
       else if (message.kind === 'deleted') line.deleted();
       else if (message.kind === 'replaced') line.replaced();
       else if (message.kind === 'shorten') line.shorten();
-      else line.begins(message.base);
+      else this.#branches.begin(line, message);
       if ('change' in message) this.#changes.note(tenant, message.change, line.pos);
-    });
+    };
+    this.#withLine(tenant, change, isUrgent);
   }
 
   async #start(): Promise<void> {
@@ -196,7 +208,11 @@ export class Shipper {
       onFailed: error => this.#failed(error),
     });
     const compaction = new Compaction({
-      compact: (given, elapsedMs) => compact(term, given, elapsedMs),
+      compact: async (given, elapsedMs) => {
+        const compacted = await compact(term, given, elapsedMs);
+        this.#branches.isHeld = compacted.isExpiryHeld;
+        return compacted;
+      },
       onFound: found => this.#reasons.take(found),
       onError,
       nowMs: this.#nowMs,
@@ -207,7 +223,7 @@ export class Shipper {
     for (const copier of copiers) void copier.run();
     const alive = [...lead.tenants].filter(([, chain]) => chain.isAlive).map(([tenant]) => tenant);
     post({ kind: 'durabilities', tenants: chosen });
-    post({ kind: 'started', known: alive });
+    post({ kind: 'started', known: alive, branches: branchesIn(lead.tenants) });
     for (const message of storedMessages([...this.#stored.values()], nowMs)) post(message);
     const { changes, messages } = this.#early!;
     this.#early = undefined;
@@ -307,6 +323,7 @@ export class Shipper {
       if (item.kind !== 'entry') this.#captures.free(item);
     this.#watchStore();
     for (const message of storedMessages(stored, nowMs)) this.#options.post(message);
+    this.#branches.onStored(pack);
     this.#noteIdle();
     void this.#makePacks();
     void this.#beginLost(pack).catch(error => this.#failed(error));

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
+import type { BranchPoint } from '@onewriter/protocol';
 import type { CapturedLog, CaptureMessage } from '@onewriter/writer';
-import type { SegmentEntry } from '../format/entry.ts';
+import type { BranchBase, SegmentEntry } from '../format/entry.ts';
 import type { SegmentCommit } from '../format/segment-body.ts';
 import { FEW_SEGMENTS } from '../hibernate/hibernated-place.ts';
 import { type Apart, addApart, addPiece } from './apart.ts';
@@ -35,6 +36,8 @@ export class TenantLine {
   #state: LineState;
   /** The newest commit that was captured and has a number. */
   #known: KnownCommit | undefined;
+  /** That it began as, where it did. */
+  #base: BranchBase | undefined;
   /** To be put into packs, in order. */
   readonly #items: PackItem[] = [];
   /** What was captured while the file is read, in order. */
@@ -62,6 +65,7 @@ export class TenantLine {
     this.#state = last === undefined ? 'unknown' : last.kind === 'deleted' ? 'deleted' : 'chained';
     this.#isAlive = this.#state === 'chained';
     this.#segments = last?.kind === 'full' ? 0 : Number.POSITIVE_INFINITY;
+    this.#base = last?.base;
     if (last !== undefined) this.#known = { ...last, pos: last.max };
   }
 
@@ -162,12 +166,22 @@ export class TenantLine {
     this.#isAlive = false;
   }
 
-  /** It begins as another one was. Its first commit makes a full segment of it. */
-  begins(base: NonNullable<SegmentEntry['base']>): void {
-    if (this.#state === 'off') return;
-    this.#voidReading();
+  /** Whether it may begin as another one was: there is nothing of it. */
+  get mayBegin(): boolean {
+    return (this.#state === 'unknown' || this.#state === 'deleted') && this.#items.length === 0;
+  }
+
+  /** What it is, where it has no pages of its own. */
+  get base(): BranchBase | undefined {
+    return this.#isAlive && this.#known?.pageSize === 0 ? this.#base : undefined;
+  }
+
+  /** It begins as another one was, with that one's numbers. Its first commit makes a full segment of it. */
+  begins(base: BranchBase, { commitSeq, epoch }: Pick<BranchPoint, 'commitSeq' | 'epoch'>): void {
+    assert(this.mayBegin, `A branch begins while its tenant is ${this.#state}.`);
     this.#forgetLack();
-    this.#known = { ...NOTHING, pos: this.pos + 1 };
+    this.#known = { ...NOTHING, pos: this.pos + 1, lastSeq: commitSeq, epoch };
+    this.#base = base;
     this.#addMark('base', this.#known, base);
     this.#state = 'chained';
     this.#isAlive = true;
@@ -181,7 +195,7 @@ export class TenantLine {
 
   /** It should have a new full segment, and nothing is missing before it has. */
   renew(): void {
-    this.#renews = this.#state === 'chained' && this.#known!.pageSize > 0;
+    if (this.#state === 'chained') this.#renews = true;
   }
 
   /** The file is not as what is known of it, and no piece says why. */
@@ -415,7 +429,7 @@ export class TenantLine {
     this.#since = [];
   }
 
-  #addMark(kind: 'deleted' | 'base', known: KnownCommit, base?: SegmentEntry['base']): void {
+  #addMark(kind: 'deleted' | 'base', known: KnownCommit, base?: BranchBase): void {
     const sinceMs = this.#owner.nowMs();
     const entry = { ...toMark(kind, this.tenant, known, sinceMs), base };
     this.#items.push({ kind: 'entry', sinceMs, entry });

@@ -6,14 +6,16 @@ import { restoreToFile } from '../restore/restore-to-file.ts';
 import { storeFull } from './store-full.ts';
 
 /**
- * A new full segment of a tenant's newest state, made of what the store has: for a chain that became long, without the tenant's file.
+ * A new full segment of a tenant's newest state, made of what the store has, without the tenant's file.
+ * @param number that the segment gets
  * @param scratch path of a file that must not exist; it is gone afterwards
- * @returns the segment, for the next pack: it has the number of the chain's end
+ * @returns the segment, for the next pack
  * @throws OnewriterError POSITION_UNKNOWN, REPLICA_…, ABORTED
  */
 export async function snapshotFromStore(
   reader: ReplicaReader,
   tenant: string,
+  number: number,
   scratch: string,
   signal?: AbortSignal | undefined,
 ): Promise<PackedSegment> {
@@ -25,7 +27,7 @@ export async function snapshotFromStore(
     const { pageSize } = plan.segments[0]!.entry;
     // Not that of the last segment, which may be cut.
     const pages = fstatSync(file).size / pageSize;
-    const { pos, commitSeq, atMs } = plan;
+    const { commitSeq, atMs } = plan;
     const { epoch, incarnation, end } = last!;
     const source = {
       pageSize,
@@ -36,7 +38,7 @@ export async function snapshotFromStore(
       reader.store,
       reader.keys,
       source,
-      { tenant, pos, commitSeq, atMs, epoch, incarnation, end },
+      { tenant, pos: number, commitSeq, atMs, epoch, incarnation, end },
       signal,
     );
   } finally {

@@ -125,7 +125,7 @@ it('makes a full segment out of what the store has', async () => {
     await world.ship();
   }
   const reader = openReplicaReader(world.store, world.keys);
-  const segment = await snapshotFromStore(reader, 'acme', join(world.folder, 'scratch.db'));
+  const segment = await snapshotFromStore(reader, 'acme', 21, join(world.folder, 'scratch.db'));
   expect(segment.entry).toMatchObject({ kind: 'full', min: 21, max: 21, lastSeq: 21, lastMs: 21_000 });
   await world.pack([segment]);
   world.commit('DELETE FROM t WHERE rowid % 2 = 0');

@@ -56,7 +56,7 @@ const branch = createRoute({
   path: `${TENANT_PATH}/branch`,
   operationId: 'branchTenant',
   summary: 'Make a new tenant of one as it is, or was, out of the replica',
-  description: RIGHTS_NOTE,
+  description: `No data is copied where that can be: then rows and tables are null in the result, and the file comes with the first use. ${RIGHTS_NOTE}`,
   request: { params: TenantParam, body: jsonBody(BranchRequest) },
   responses: STARTED,
 });
@@ -70,7 +70,7 @@ export function addRestoreRoutes(api: Api): void {
   addRoute(api, restore, guards.token, guards.jsonBody, async c => {
     const from = await admit(c, c.req.param('tenant'));
     const body = await readJsonBody(c, RestorePointRequest);
-    if ('as' in body) return startAs(c, from, await admit(c, body.as), body.at);
+    if ('as' in body) return startAs(c, from, await admit(c, body.as), body.at, 'copy');
     if (c.req.header('confirm-replace') !== from) {
       throw new OnewriterError(
         'CONFIRMATION_REQUIRED',
@@ -78,13 +78,13 @@ export function addRestoreRoutes(api: Api): void {
         { tenant: from },
       );
     }
-    return start(c, from, undefined, body.at);
+    return start(c, from, undefined, body.at, 'copy');
   });
 
   addRoute(api, branch, guards.token, guards.jsonBody, async c => {
     const from = await admit(c, c.req.param('tenant'));
     const body = await readJsonBody(c, BranchRequest);
-    return startAs(c, from, await admit(c, body.as), body.at);
+    return startAs(c, from, await admit(c, body.as), body.at, 'branch');
   });
 
   async function startAs(
@@ -92,10 +92,11 @@ export function addRestoreRoutes(api: Api): void {
     from: string,
     tenant: string,
     point: z.output<typeof at>,
+    by: 'copy' | 'branch',
   ): Promise<Response> {
     if ((await options.tenants.catalogue.find(tenant)) !== undefined)
       throw new OnewriterError('TENANT_BUSY', `There is a tenant ${tenant} already.`, { tenant });
-    return start(c, from, tenant, point);
+    return start(c, from, tenant, point, by);
   }
 
   function start(
@@ -103,11 +104,13 @@ export function addRestoreRoutes(api: Api): void {
     from: string,
     asTenant: string | undefined,
     point: z.output<typeof at>,
+    by: 'copy' | 'branch',
   ): Promise<Response> {
     const { access } = requireReplica(options.replica);
     const text = String(point);
     const request = {
       kind: 'restorePoint',
+      by,
       access,
       from,
       as: asTenant,
