@@ -4,9 +4,9 @@ import { connect, type Onewriter, type Tenant } from '@onewriter/sdk';
 import { createRandom } from '@onewriter/testkit';
 import type { ClientOrder, ClientReport, ClientSettings } from './client-settings.ts';
 import { GatewayWriter } from './gateway-writer.ts';
-import { type EntryOf, JournalWriter, monotonicMs, type Told } from './journal.ts';
+import { type EntryOf, type GivenAnswer, JournalWriter, monotonicMs } from './journal.ts';
 import { drawOperation, type Operation, scriptOf, statementsOf } from './operation.ts';
-import { toldBy } from './outcome.ts';
+import { answerOf } from './outcome.ts';
 import { Slots } from './slots.ts';
 import { Starvation } from './starvation.ts';
 import { commitOpen, commitSteps } from './transactions.ts';
@@ -92,35 +92,35 @@ class Client {
   async #write(n: number, tenant: Tenant, op: Operation, timeoutMs: number, read: boolean): Promise<void> {
     let sentAt = monotonicMs();
     this.#journal.write({ k: 'issue', n, tenant: tenant.id, op, timeoutMs, at: sentAt });
-    let told = await this.#attempt(n, tenant, op, timeoutMs);
-    this.#tell(n, tenant, told, sentAt + timeoutMs);
+    let answer = await this.#attempt(n, tenant, op, timeoutMs);
+    this.#noteAnswer(n, tenant, answer, sentAt + timeoutMs);
     if (op.kind === 'keyed' && this.#settings.via === 'sdk') {
-      for (let attempt = 2; attempt <= MAX_ATTEMPTS && mayTryAgain(told) && !this.#finishing; attempt++) {
-        await pause(told.outcome === 'failed' ? Math.min(told.retryAfterMs ?? 100, 500) : 0);
+      for (let attempt = 2; attempt <= MAX_ATTEMPTS && mayTryAgain(answer) && !this.#finishing; attempt++) {
+        await pause(answer.outcome === 'failed' ? Math.min(answer.retryAfterMs ?? 100, 500) : 0);
         sentAt = monotonicMs();
         this.#journal.write({ k: 'again', n, timeoutMs, at: sentAt });
-        told = await this.#attempt(n, tenant, op, timeoutMs);
-        this.#tell(n, tenant, told, sentAt + timeoutMs);
+        answer = await this.#attempt(n, tenant, op, timeoutMs);
+        this.#noteAnswer(n, tenant, answer, sentAt + timeoutMs);
       }
     }
-    if (told.outcome === 'committed') this.committed++;
-    if (read && told.outcome === 'committed' && op.kind !== 'bad') await this.#read(n, tenant);
+    if (answer.outcome === 'committed') this.committed++;
+    if (read && answer.outcome === 'committed' && op.kind !== 'bad') await this.#read(n, tenant);
   }
 
-  #tell(n: number, tenant: Tenant, told: Told, dueAt: number): void {
+  #noteAnswer(n: number, tenant: Tenant, answer: GivenAnswer, dueAt: number): void {
     const at = monotonicMs();
     const starvedMs = at > dueAt ? this.#starvation.since(dueAt) : undefined;
-    this.#journal.write({ k: 'told', n, at, starvedMs, ...told });
-    if (told.outcome === 'unknown' && told.receiptId !== undefined) {
-      this.#unknown.set(n, { tenant, receiptId: told.receiptId });
+    this.#journal.write({ k: 'answered', n, at, starvedMs, ...answer });
+    if (answer.outcome === 'unknown' && answer.receiptId !== undefined) {
+      this.#unknown.set(n, { tenant, receiptId: answer.receiptId });
     }
-    if (told.outcome === 'failed' && told.retryable) {
-      const waitMs = Math.min(told.retryAfterMs ?? REFUSED_PAUSE_MS, 200);
+    if (answer.outcome === 'failed' && answer.retryable) {
+      const waitMs = Math.min(answer.retryAfterMs ?? REFUSED_PAUSE_MS, 200);
       this.#refusedUntil = Math.max(this.#refusedUntil, monotonicMs() + waitMs);
     }
   }
 
-  async #attempt(n: number, tenant: Tenant, op: Operation, timeoutMs: number): Promise<Told> {
+  async #attempt(n: number, tenant: Tenant, op: Operation, timeoutMs: number): Promise<GivenAnswer> {
     const { client, via } = this.#settings;
     const statements = statementsOf(op, tenant.id, client, n);
     if (via === 'gateway') return this.#gateway.write(tenant.id, statements, timeoutMs);
@@ -149,11 +149,11 @@ class Client {
         rowid: Number(result.lastInsertRowid),
       };
     } catch (error) {
-      return toldBy(error);
+      return answerOf(error);
     }
   }
 
-  async #enqueue(n: number, tenant: Tenant, op: Operation, timeoutMs: number): Promise<Told> {
+  async #enqueue(n: number, tenant: Tenant, op: Operation, timeoutMs: number): Promise<GivenAnswer> {
     const due = monotonicMs() + timeoutMs;
     const { sql, params } = statementsOf(op, tenant.id, this.#settings.client, n)[0]!;
     const receipt = await tenant.enqueue(sql, params, { timeoutMs });
@@ -166,10 +166,10 @@ class Client {
         rowid: Number(outcome.lastInsertRowid),
       };
     } catch (error) {
-      const told = toldBy(error);
+      const answer = answerOf(error);
       // Not known yet, or lost with the queue: the receipt is asked again at the end.
-      const lost = told.outcome === 'failed' && told.code === 'RECEIPT_NOT_FOUND';
-      return lost ? { outcome: 'unknown', code: told.code, receiptId: receipt.id } : told;
+      const lost = answer.outcome === 'failed' && answer.code === 'RECEIPT_NOT_FOUND';
+      return lost ? { outcome: 'unknown', code: answer.code, receiptId: receipt.id } : answer;
     }
   }
 
@@ -181,7 +181,7 @@ class Client {
         .get(this.#settings.client, n);
       this.#journal.write({ k: 'read', n, seen: row !== undefined, at: monotonicMs() });
     } catch (error) {
-      toldBy(error); // a fault may keep us from reading; then nothing is known
+      answerOf(error); // a fault may keep us from reading; then nothing is known
     }
   }
 
@@ -195,8 +195,8 @@ class Client {
         entry = { state: 'committed', commitSeq };
         break;
       } catch (error) {
-        const told = toldBy(error);
-        const code = told.outcome === 'committed' ? '' : told.code;
+        const answer = answerOf(error);
+        const code = answer.outcome === 'committed' ? '' : answer.code;
         if (isSetAside(error)) entry = { state: 'unknown', code };
         else if (code === 'OUTCOME_UNKNOWN') entry = { state: 'pending', code };
         else if (code === 'RECEIPT_NOT_FOUND') entry = { state: 'unknown', code };
@@ -219,8 +219,8 @@ const CANNOT_ASK: ReadonlySet<string> = new Set([
   'BROKER_UNAVAILABLE',
 ]);
 
-function mayTryAgain(told: Told): boolean {
-  return told.outcome === 'unknown' || (told.outcome === 'failed' && told.retryable);
+function mayTryAgain(answer: GivenAnswer): boolean {
+  return answer.outcome === 'unknown' || (answer.outcome === 'failed' && answer.retryable);
 }
 
 /** A fault of this program itself. */

@@ -1,6 +1,6 @@
 import { isErrorCode, OnewriterError } from '@onewriter/protocol';
 import type { ClientSettings } from './client-settings.ts';
-import type { Told } from './journal.ts';
+import type { GivenAnswer } from './journal.ts';
 import type { OperationStatement } from './operation.ts';
 
 /**
@@ -14,7 +14,7 @@ interface GatewayRequest {
   readonly path: string;
   readonly body: unknown;
   readonly waitMs: number;
-  readonly succeeded: (text: string) => Told;
+  readonly succeeded: (text: string) => GivenAnswer;
 }
 
 const WARM_UP_MS = 1_000;
@@ -37,7 +37,11 @@ export class GatewayWriter {
   }
 
   /** Never throws: a connection that breaks leaves the outcome unknown, one that is refused means not applied. */
-  async write(tenant: string, statements: readonly OperationStatement[], timeoutMs: number): Promise<Told> {
+  async write(
+    tenant: string,
+    statements: readonly OperationStatement[],
+    timeoutMs: number,
+  ): Promise<GivenAnswer> {
     const toRequest = ++this.#sent % 2 === 0 ? toDropIn : toV1;
     const { path, body, waitMs, succeeded } = toRequest(tenant, statements, timeoutMs);
     try {
@@ -71,7 +75,7 @@ function toDropIn(
           '/transaction',
           { tenantId: tenant, queries: statements.map(({ sql, params }) => ({ query: sql, params })) },
         ];
-  const succeeded = (text: string): Told => {
+  const succeeded = (text: string): GivenAnswer => {
     const { result } = JSON.parse(text) as { result?: { lastInsertRowid: number } };
     return { outcome: 'committed', rowid: result?.lastInsertRowid || undefined };
   };
@@ -84,7 +88,7 @@ function toV1(tenant: string, statements: readonly OperationStatement[], timeout
     others.length === 0
       ? ['query', { sql: only!.sql, params: only!.params, timeoutMs }]
       : ['transaction', { statements, timeoutMs }];
-  const succeeded = (text: string): Told => {
+  const succeeded = (text: string): GivenAnswer => {
     const answer = JSON.parse(text) as { commitSeq: number; lastInsertRowid?: number };
     return {
       outcome: 'committed',
@@ -103,7 +107,7 @@ interface ErrorBody {
   readonly receiptId?: string;
 }
 
-function refused(body: ErrorBody | { readonly error: ErrorBody }): Told {
+function refused(body: ErrorBody | { readonly error: ErrorBody }): GivenAnswer {
   const flat = 'error' in body && typeof body.error === 'object' ? body.error : (body as ErrorBody);
   const { code } = flat;
   const { retryAfterMs, receiptId } = { ...flat, ...flat.details };

@@ -34,11 +34,11 @@ export type JournalEntry =
   | { readonly k: 'accepted'; readonly n: number; readonly receiptId: string; readonly at: number }
   /** The caller's answer. After its deadline, with the time that the machine took from the client since then. */
   | ({
-      readonly k: 'told';
+      readonly k: 'answered';
       readonly n: number;
       readonly at: number;
       readonly starvedMs?: number | undefined;
-    } & Told)
+    } & GivenAnswer)
   /** A later answer of the write's receipt. */
   | {
       readonly k: 'receipt';
@@ -57,7 +57,7 @@ export type JournalEntry =
 export type Way = 'sdk' | 'gateway';
 
 /** A caller's answer to its write. */
-export type Told =
+export type GivenAnswer =
   | {
       readonly outcome: 'committed';
       readonly commitSeq?: number | undefined;

@@ -1,8 +1,8 @@
 import { OnewriterError } from '@onewriter/sdk';
-import type { Told } from './journal.ts';
+import type { GivenAnswer } from './journal.ts';
 
 /** The outcome of a write that an error of the SDK stands for. */
-export function toldBy(error: unknown): Told {
+export function answerOf(error: unknown): GivenAnswer {
   if (!(error instanceof OnewriterError)) throw error;
   const { code, retryable, details } = error;
   return code === 'OUTCOME_UNKNOWN'

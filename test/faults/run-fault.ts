@@ -84,13 +84,13 @@ async function runOnOneRig(
   let rig: Rig | undefined;
   let verdict: Verdict | undefined;
   let release: () => Promise<void> = async () => {};
-  let told: string[] = [];
+  let said: string[] = [];
   const context = (round: number): RoundContext => ({
     rig: rig!,
     random,
     round,
     say: text => {
-      told.push(text);
+      said.push(text);
       rig!.note(`round ${round}: ${text}`);
     },
     judgeBy: more => {
@@ -106,7 +106,7 @@ async function runOnOneRig(
     const rigOptions = typeof fault.rig === 'function' ? fault.rig({ folder, random }) : fault.rig;
     rig = await Rig.start({ folder, seed, brokerMain }, rigOptions);
     for (let round = first; round <= last; round++) {
-      told = [];
+      said = [];
       const before = rig.committed;
       const startedAt = performance.now();
       try {
@@ -114,17 +114,17 @@ async function runOnOneRig(
         rig.assertClientsAlive();
       } finally {
         const seconds = ((performance.now() - startedAt) / 1_000).toFixed(1);
-        say(`  round ${round}: ${told.join('; ')} (${seconds} s, ${rig.committed - before} committed)`);
+        say(`  round ${round}: ${said.join('; ')} (${seconds} s, ${rig.committed - before} committed)`);
       }
     }
-    told = [];
+    said = [];
     try {
       await fault.afterRounds?.(context(last));
     } catch (error) {
       // What it says of figures takes nothing from what the oracle can say of a run that ends in order.
       failures.push(describe(error));
     }
-    if (told.length > 0) say(`  after round ${last}: ${told.join('; ')}`);
+    if (said.length > 0) say(`  after round ${last}: ${said.join('; ')}`);
     await rig.finish();
   } catch (error) {
     failures.push(describe(error));

@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { ERROR_CODES } from '@onewriter/protocol';
 import type { Step, StepsAnswer, Tenant } from '@onewriter/sdk';
-import { monotonicMs, type Told } from './journal.ts';
+import { type GivenAnswer, monotonicMs } from './journal.ts';
 import type { OperationStatement } from './operation.ts';
 
 /** Sends statements as libSQL's clients send a batch: BEGIN, each on the success of the one before, COMMIT or ROLLBACK. */
@@ -9,7 +9,7 @@ export async function commitSteps(
   tenant: Tenant,
   statements: readonly OperationStatement[],
   timeoutMs: number,
-): Promise<Told> {
+): Promise<GivenAnswer> {
   const chain = [{ sql: 'BEGIN' }, ...statements, { sql: 'COMMIT' }];
   const steps: Step[] = chain.map((statement, index) => ({
     ...statement,
@@ -28,7 +28,7 @@ export async function commitOpen(
   statements: readonly OperationStatement[],
   timeoutMs: number,
   thinkMs: number,
-): Promise<Told> {
+): Promise<GivenAnswer> {
   const due = monotonicMs() + timeoutMs;
   const left = () => ({ timeoutMs: Math.max(Math.ceil(due - monotonicMs()), 1) });
   const [first, ...rest] = statements;
@@ -46,11 +46,11 @@ export async function commitOpen(
 }
 
 /** No step failed, and yet no transaction is open. */
-function lost(): Told {
+function lost(): GivenAnswer {
   return { outcome: 'failed', code: 'INTERNAL', retryable: false };
 }
 
-function firstError({ results }: StepsAnswer): Told | undefined {
+function firstError({ results }: StepsAnswer): GivenAnswer | undefined {
   for (const result of results) {
     if (result.type !== 'error') continue;
     const { code } = result.error;

@@ -97,7 +97,7 @@ export function undoDatabaseChange(path: string, { old, ended, kept, fresh }: Da
 }
 
 /**
- * Ends the old file, after the path no longer leads to it: whoever has it open fails its next read. Done again it changes nothing.
+ * Ends the old file, after the path no longer leads to it: those who have it open fail their next read. A second call changes nothing.
  * @returns why processes that have it open may continue to read it, for example as it is damaged; undefined where they notice
  * @throws Error of the file system
  */

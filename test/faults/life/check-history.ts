@@ -336,20 +336,20 @@ class TenantChecker {
     let highestBefore = 0;
     for (const incarnation of this.#incarnations) {
       const { id, life, base } = incarnation;
-      const told: { readonly seq: number; readonly position: number; readonly write: WriteCall }[] = [];
+      const reported: { readonly seq: number; readonly position: number; readonly write: WriteCall }[] = [];
       for (const [writeId, position] of incarnation.positions) {
         const write = this.#writes.get(writeId)!;
         const isHere = position > base && this.#ownPlaces(writeId).length === 1;
-        if (isHere && write.commitSeq !== undefined) told.push({ seq: write.commitSeq, position, write });
+        if (isHere && write.commitSeq !== undefined) reported.push({ seq: write.commitSeq, position, write });
       }
-      told.sort((a, b) => a.position - b.position);
+      reported.sort((a, b) => a.position - b.position);
       const seen = [...this.#wholes()].flatMap(({ whole }) => {
         const version = this.#version(incarnation, whole);
         return version === undefined || whole.seq === null ? [] : [{ seq: whole.seq, version }];
       });
       seen.sort((a, b) => a.seq - b.seq || a.version - b.version);
-      for (const [index, { seq, write }] of told.entries()) {
-        const before = told[index - 1];
+      for (const [index, { seq, write }] of reported.entries()) {
+        const before = reported[index - 1];
         if (before !== undefined && before.seq > seq) {
           this.#add('number', `In ${id} commit ${seq} of ${describe(write)} follows commit ${before.seq}.`);
         }
@@ -364,10 +364,10 @@ class TenantChecker {
           );
         }
       }
-      this.#compareNumbers(id, told, seen);
-      const numbers = [...told, ...seen].map(({ seq }) => seq);
+      this.#compareNumbers(id, reported, seen);
+      const numbers = [...reported, ...seen].map(({ seq }) => seq);
       const start = life.commitSeq ?? 0;
-      const tooLow = told.find(({ seq }) => seq <= start);
+      const tooLow = reported.find(({ seq }) => seq <= start);
       if (tooLow !== undefined) {
         this.#add(
           'vanished',
@@ -389,11 +389,11 @@ class TenantChecker {
   /** A state that was seen with a number has every write that was acknowledged up to it, and no other. */
   #compareNumbers(
     id: string,
-    told: readonly { readonly seq: number; readonly position: number; readonly write: WriteCall }[],
+    reported: readonly { readonly seq: number; readonly position: number; readonly write: WriteCall }[],
     seen: readonly { readonly seq: number; readonly version: number }[],
   ): void {
     for (const { seq, version } of new Map(seen.map(one => [one.seq, one])).values()) {
-      const wrong = told.find(one => one.seq <= seq !== one.position <= version);
+      const wrong = reported.find(one => one.seq <= seq !== one.position <= version);
       if (wrong === undefined) continue;
       const has = wrong.position <= version ? 'has' : 'does not have';
       this.#add(
@@ -717,6 +717,6 @@ function isEqual<T>(a: readonly T[], b: readonly T[]): boolean {
 }
 
 function describe({ id, door, caller, invoked, completed, outcome, code }: WriteCall): string {
-  const told = code === undefined ? outcome : `${outcome} ${code}`;
-  return `write ${id} of ${caller} by ${door} (${invoked} to ${completed}, ${told})`;
+  const answer = code === undefined ? outcome : `${outcome} ${code}`;
+  return `write ${id} of ${caller} by ${door} (${invoked} to ${completed}, ${answer})`;
 }

@@ -95,7 +95,7 @@ export function sdkDoors(client: Onewriter): readonly Door[] {
     {
       ...{ name: 'sdk.run', inOrder, reads: false, takes: { one: true, many: false } },
       write: (tenant, [statement], { timeoutMs }) =>
-        told(async () => {
+        answerTo(async () => {
           const { sql, params } = statement!;
           const { changes, commitSeq } = await client
             .tenant(tenant)
@@ -107,12 +107,12 @@ export function sdkDoors(client: Onewriter): readonly Door[] {
     {
       ...{ name: 'sdk.enqueue', inOrder, reads: false, takes: { one: true, many: false } },
       write: (tenant, [statement], { timeoutMs }) =>
-        told(() => enqueue(client.tenant(tenant), statement!, timeoutMs)),
+        answerTo(() => enqueue(client.tenant(tenant), statement!, timeoutMs)),
     },
     {
       ...{ name: 'sdk.transaction', inOrder, reads: true, takes: many },
       write: (tenant, statements, { timeoutMs }) =>
-        told(async () => {
+        answerTo(async () => {
           const results = await client
             .tenant(tenant)
             .transaction(statements, { timeoutMs, rowMode: 'array' });
@@ -123,14 +123,14 @@ export function sdkDoors(client: Onewriter): readonly Door[] {
     {
       ...{ name: 'sdk.steps', inOrder, reads: true, takes: many },
       write: (tenant, statements, { timeoutMs }) =>
-        told(async () =>
+        answerTo(async () =>
           ofSteps(await client.tenant(tenant).steps({ steps: chainOf(statements) }, { timeoutMs }), 1),
         ),
     },
     {
       ...{ name: 'sdk.open', inOrder, reads: true, takes: { one: false, many: true } },
       write: (tenant, statements, options) =>
-        told(() => openTransaction(client.tenant(tenant), statements, options)),
+        answerTo(() => openTransaction(client.tenant(tenant), statements, options)),
     },
   ];
 }
@@ -251,7 +251,7 @@ export function readDoors(client: Onewriter, gateway: GatewayAddress): readonly 
   ];
 }
 
-async function told(write: () => Promise<Answer>): Promise<Answer> {
+async function answerTo(write: () => Promise<Answer>): Promise<Answer> {
   try {
     return await write();
   } catch (error) {
@@ -329,7 +329,7 @@ async function openTransaction(
   await pause(thinkMs);
   const left = Math.max(1, Math.ceil(due - monotonicMs()));
   const steps = chain([...rest, { sql: 'COMMIT' }]);
-  const ended = await told(async () =>
+  const ended = await answerTo(async () =>
     ofSteps(await tenant.steps({ steps, transaction: id, interactive: true }, { timeoutMs: left }), 0),
   );
   return { ...ended, results: [...answer.results, ...ended.results] };

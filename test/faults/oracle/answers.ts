@@ -1,10 +1,10 @@
-import type { EntryOf, JournalEntry, Told } from '../journal.ts';
+import type { EntryOf, GivenAnswer, JournalEntry } from '../journal.ts';
 import type { Operation } from '../operation.ts';
 import type { StarvedSpan } from '../starvation.ts';
 import type { Findings } from './findings.ts';
 import type { OracleOptions } from './options.ts';
 
-/* The answers that clients were given: what each write was told, when, and whether it may be told that. */
+/* The answers that callers got: what, when, and whether a write may get that. */
 
 const DEFAULT_SLACK_MS = 100;
 /** Whatever a machine takes: an answer that comes so long after its deadline is late. */
@@ -21,7 +21,7 @@ export interface Write {
   sentAt: number;
   dueAt: number;
   attempts: number;
-  answers: (Told & { readonly at: number })[];
+  answers: (GivenAnswer & { readonly at: number })[];
   accepted: EntryOf<'accepted'> | undefined;
   receipts: EntryOf<'receipt'>[];
   /** Whether the client was still there to hear answers. */
@@ -72,7 +72,7 @@ export function collectWrites(
         case 'accepted':
           of(entry.n).accepted = entry;
           break;
-        case 'told': {
+        case 'answered': {
           const write = of(entry.n);
           write.answers.push(entry);
           lateness.check(write, entry, found);
@@ -113,10 +113,10 @@ export class Lateness {
     this.#gatewayStarved = gatewayStarved;
   }
 
-  check(write: Write, told: EntryOf<'told'>, found: Findings): void {
-    const afterMs = told.at - write.dueAt;
+  check(write: Write, answer: EntryOf<'answered'>, found: Findings): void {
+    const afterMs = answer.at - write.dueAt;
     if (afterMs <= 0) return;
-    const starvedMs = Math.min(this.#starvedMs(write, told), MAX_STARVED_MS);
+    const starvedMs = Math.min(this.#starvedMs(write, answer), MAX_STARVED_MS);
     const lateMs = afterMs - starvedMs;
     this.latestMs = Math.max(this.latestMs, lateMs);
     if (lateMs > this.#slackMs) {
@@ -126,11 +126,11 @@ export class Lateness {
     } else if (afterMs > this.#slackMs) this.starved++;
   }
 
-  #starvedMs(write: Write, told: EntryOf<'told'>): number {
-    let starvedMs = told.starvedMs ?? 0;
+  #starvedMs(write: Write, answer: EntryOf<'answered'>): number {
+    let starvedMs = answer.starvedMs ?? 0;
     if (write.via !== 'gateway') return starvedMs;
     for (const { from, to, ms } of this.#gatewayStarved) {
-      if (to > write.dueAt && from < told.at) starvedMs += ms;
+      if (to > write.dueAt && from < answer.at) starvedMs += ms;
     }
     return starvedMs;
   }
@@ -152,27 +152,32 @@ const OWN_FAILURES: Readonly<Record<Operation['kind'], readonly string[]>> = {
 /** At a bound the answer says when to try again. */
 const REFUSALS: readonly string[] = ['TENANT_OVERLOADED', 'BUFFER_FULL', 'QUEUE_FULL', 'QUEUE_UNAVAILABLE'];
 
-function checkAnswer(write: Write, told: EntryOf<'told'>, options: OracleOptions, found: Findings): void {
-  if (told.outcome === 'committed' && write.op.kind === 'bad') {
+function checkAnswer(
+  write: Write,
+  answer: EntryOf<'answered'>,
+  options: OracleOptions,
+  found: Findings,
+): void {
+  if (answer.outcome === 'committed' && write.op.kind === 'bad') {
     found.add('false-commit', `A write that must fail (${write.op.how}) was reported committed.`, write);
   }
   const mayDoubt = { true: true, gateway: write.via === 'gateway', false: false }[
     `${options.unknownAllowed ?? true}` as const
   ];
-  if (told.outcome === 'unknown' && !mayDoubt) {
+  if (answer.outcome === 'unknown' && !mayDoubt) {
     found.add(
       'wrong-code',
       'A caller was left with OUTCOME_UNKNOWN, which this fault does not excuse.',
       write,
     );
   }
-  if (told.outcome === 'failed' && REFUSALS.includes(told.code) && !(told.retryAfterMs! > 0)) {
-    found.add('wrong-answer', `${told.code} came without retryAfterMs.`, write);
+  if (answer.outcome === 'failed' && REFUSALS.includes(answer.code) && !(answer.retryAfterMs! > 0)) {
+    found.add('wrong-answer', `${answer.code} came without retryAfterMs.`, write);
   }
-  if (told.outcome === 'failed' && !told.retryable) {
+  if (answer.outcome === 'failed' && !answer.retryable) {
     const excused = OWN_FAILURES[write.op.kind].concat(options.excusedCodes ?? []);
-    if (!excused.includes(told.code)) {
-      found.add('wrong-code', `A ${write.op.kind} got ${told.code}.`, write);
+    if (!excused.includes(answer.code)) {
+      found.add('wrong-code', `A ${write.op.kind} got ${answer.code}.`, write);
     }
   }
 }
@@ -203,7 +208,7 @@ export function countOutcomes(writes: readonly Write[]): OutcomeCounts {
 
 /** A write in a sentence of a finding. */
 export function describe(write: Write): string {
-  const answers = write.answers.map(told => (told.outcome === 'committed' ? 'committed' : told.code));
+  const answers = write.answers.map(answer => (answer.outcome === 'committed' ? 'committed' : answer.code));
   return [
     write.op.kind,
     `sent at ${write.sentAt}`,

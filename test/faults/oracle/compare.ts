@@ -118,8 +118,8 @@ function compareWrite(
   checkLedger(write, applied, content, options, found);
   checkAccepted(write, applied, committed, options, found);
   // What an excused answer speaks of may be lost, and the same write applied again from the queue as another row.
-  const rowid = write.answers.flatMap(told =>
-    told.outcome === 'committed' && !isWithin(told.at, options) ? [told.rowid] : [],
+  const rowid = write.answers.flatMap(answer =>
+    answer.outcome === 'committed' && !isWithin(answer.at, options) ? [answer.rowid] : [],
   )[0];
   if (rowid !== undefined && applied && rows[0]!.pos !== rowid) {
     found.add('wrong-answer', `The answer says rowid ${rowid}, and it is row ${rows[0]!.pos}.`, write);
@@ -167,8 +167,8 @@ function checkLedger(
   options: OracleOptions,
   found: Findings,
 ): void {
-  const receiptIds = write.answers.flatMap(told =>
-    told.outcome === 'unknown' && told.receiptId !== undefined ? [told.receiptId] : [],
+  const receiptIds = write.answers.flatMap(answer =>
+    answer.outcome === 'unknown' && answer.receiptId !== undefined ? [answer.receiptId] : [],
   );
   if (write.accepted !== undefined) receiptIds.push(write.accepted.receiptId);
   // One write, several jobs: any of them may have been the one.

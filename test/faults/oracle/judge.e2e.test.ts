@@ -64,7 +64,7 @@ const committed = (
   n: number,
   more: { commitSeq?: number; rowid?: number; at?: number } = {},
 ): JournalEntry => ({
-  ...{ k: 'told', n, outcome: 'committed', at: n },
+  ...{ k: 'answered', n, outcome: 'committed', at: n },
   ...more,
 });
 const failed = (
@@ -72,9 +72,9 @@ const failed = (
   code = 'QUEUE_UNAVAILABLE',
   retryable = true,
   retryAfterMs: number | undefined = 100,
-): JournalEntry => ({ k: 'told', n, outcome: 'failed', code, retryable, retryAfterMs, at: n });
+): JournalEntry => ({ k: 'answered', n, outcome: 'failed', code, retryable, retryAfterMs, at: n });
 const unknown = (n: number, receiptId: string | undefined = undefined): JournalEntry => ({
-  ...{ k: 'told', n, outcome: 'unknown', code: 'OUTCOME_UNKNOWN', receiptId, at: n },
+  ...{ k: 'answered', n, outcome: 'unknown', code: 'OUTCOME_UNKNOWN', receiptId, at: n },
 });
 const receipt = (n: number, state: 'committed' | 'failed' | 'pending' | 'unknown'): JournalEntry => ({
   ...{ k: 'receipt', n, state, at: n },
@@ -303,8 +303,8 @@ describe('the oracle', () => {
   it('takes off what the machine took from a client since the deadline, up to a bound', () => {
     commit(1);
     const answered = (at: number, starvedMs: number) => {
-      const told = { ...committed(1, { at }), starvedMs } as JournalEntry;
-      const { violations, counts } = judge([[client(), issue(1), told, end]], {
+      const answer = { ...committed(1, { at }), starvedMs } as JournalEntry;
+      const { violations, counts } = judge([[client(), issue(1), answer, end]], {
         dataDir: data.path,
         tenants: ['a'],
       });
