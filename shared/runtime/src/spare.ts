@@ -33,21 +33,26 @@ export function isSpare(): boolean {
   return process.argv.includes(SPARE_ARGUMENT);
 }
 
+/** There is nothing to drain. */
+const end = () => process.exit(0);
+
 /**
- * Waits as a spare until the parent process says that this process is needed. It ends with its parent.
- * @throws OnewriterError MISCONFIGURED where there is no parent that could say so
+ * Has a spare end with its parent, also while it prepares: without Redis that takes for as long as Redis is away. To be called first.
+ * @throws OnewriterError MISCONFIGURED where there is no parent that could say that this process is needed
  */
-export async function waitAsSpare(): Promise<void> {
+export function endWithParent(): void {
   if (process.send === undefined) {
     throw new OnewriterError(
       'MISCONFIGURED',
       `${SPARE_ARGUMENT} is for a process that \`onewriter up\` starts.`,
     );
   }
-  // There is nothing to drain.
-  const end = () => process.exit(0);
   if (!process.connected) end();
   process.once('disconnect', end);
+}
+
+/** Waits, after {@link endWithParent}, until the parent process says that this one is needed; then it lives on without its parent. */
+export async function waitAsSpare(): Promise<void> {
   await new Promise<void>(resolve => {
     const onMessage = (message: unknown) => {
       if ((message as TakeOverMessage | null)?.type !== 'take-over') return;

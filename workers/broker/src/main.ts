@@ -2,6 +2,7 @@ import {
   adviseOnMemory,
   announceReady,
   drainOnSignal,
+  endWithParent,
   isSpare,
   listenSettings,
   openHttpServer,
@@ -18,6 +19,7 @@ import { createHealthListener } from './observe/health.ts';
 const MAX_CONNECTIONS = 32;
 
 await startProcess('broker', async (config, log) => {
+  if (isSpare()) endWithParent();
   assertSqliteWorks();
   const advice = adviseOnMemory(process.constrainedMemory(), process.env);
   if (advice !== undefined) log.warn(advice);
