@@ -1,17 +1,10 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
-import { spawnProcess } from '@onewriter/testkit';
+import { CLI_MAIN, spawnProcess } from '@onewriter/testkit';
 import type { Fault } from '../fault.ts';
 import { FaultFailure } from '../fault-failure.ts';
 
-const CLI_MAIN = fileURLToPath(
-  new URL(
-    import.meta.url.endsWith('.ts') ? '../../../apps/cli/dist/main.js' : '../../../../apps/cli/dist/main.js',
-    import.meta.url,
-  ),
-);
 const COMMAND_MS = 60_000;
 /** What a command may end with: another one works on the tenant, or its broker was killed. */
 const PASSING = ['TENANT_UNAVAILABLE', 'BROKER_UNAVAILABLE', 'REPLICA_UNAVAILABLE', 'TENANT_BUSY'];

@@ -1,21 +1,14 @@
 import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { groupKeys } from '@onewriter/protocol';
-import { spawnProcess } from '@onewriter/testkit';
+import { CLI_MAIN, spawnProcess } from '@onewriter/testkit';
 import { excuse, excused } from '../excused-spans.ts';
 import type { Fault } from '../fault.ts';
 import { FaultFailure } from '../fault-failure.ts';
 import { monotonicMs } from '../journal.ts';
 import type { Rig } from '../rig.ts';
 
-const CLI_MAIN = fileURLToPath(
-  new URL(
-    import.meta.url.endsWith('.ts') ? '../../../apps/cli/dist/main.js' : '../../../../apps/cli/dist/main.js',
-    import.meta.url,
-  ),
-);
 const RESTORE_MS = 60_000;
 /** What may be lost without the wish for more: an interval and the PUT after it, as long as this on a busy machine. */
 const INTERVAL_MS = 1_000;

@@ -2,11 +2,10 @@ import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { isOnewriterError, realDatabasePath, tenantFile, trashDir } from '@onewriter/protocol';
 import { pauseTenant, resumeTenant } from '@onewriter/tenants';
 import type { Random } from '@onewriter/testkit';
-import { spawnProcess } from '@onewriter/testkit';
+import { CLI_MAIN, spawnProcess } from '@onewriter/testkit';
 import Database from 'better-sqlite3';
 import { FaultFailure } from '../fault-failure.ts';
 import { monotonicMs } from '../journal.ts';
@@ -28,12 +27,6 @@ import { createScript, parseWhole, WHOLE_SQL } from './statements.ts';
 export type LifeEvent = 'pause' | 'replace' | 'recreate' | 'restoreDeleted';
 
 const GROUP = 'default';
-const CLI_MAIN = fileURLToPath(
-  new URL(
-    `${import.meta.url.endsWith('.ts') ? '../../..' : '../../../..'}/apps/cli/dist/main.js`,
-    import.meta.url,
-  ),
-);
 /** For a command, and for one request. */
 const COMMAND_MS = 40_000;
 const REQUEST_MS = 20_000;

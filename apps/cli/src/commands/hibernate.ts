@@ -4,6 +4,7 @@ import { hibernateTenant } from '@onewriter/replicator';
 import { connect } from '@onewriter/sdk';
 import { EXIT } from '../exit-codes.ts';
 import { limitsOf } from '../jobs/job-options.ts';
+import { stopSignal } from '../jobs/stop-signal.ts';
 import { openRedis } from '../open-redis.ts';
 import { audited, operatorName } from '../operator.ts';
 import { printError } from '../print-error.ts';
@@ -82,12 +83,6 @@ function findTargetOf(names: readonly string[], { all, dataDir }: HibernateOptio
   const target = findTarget(dataDir);
   requireDataDir(target);
   return target;
-}
-
-function stopSignal(): AbortSignal {
-  const stopping = new AbortController();
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stopping.abort());
-  return stopping.signal;
 }
 
 /** One that fails does not end the work on the others. @returns 1 where one failed */

@@ -12,7 +12,7 @@ import type { Logger } from '@onewriter/runtime';
 import type { CatalogueEntry, TenantCatalogue } from '@onewriter/tenants';
 
 /*
- * Hibernates tenants that no one uses: those idle for as long as the settings say, and the longest idle ones where the disk is over its
+ * Hibernates tenants that are not used: those idle for as long as the settings say, and the longest idle ones where the disk is over its
  * budget. One at a time, each proved before it is held, so that a write that comes meanwhile does not wait.
  */
 

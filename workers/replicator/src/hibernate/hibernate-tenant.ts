@@ -10,8 +10,10 @@ import {
   tenantFile,
 } from '@onewriter/protocol';
 import { type HeldTenant, withHeldTenant } from '@onewriter/tenants';
+import type { FileMark } from '@onewriter/writer';
 import type { Redis } from 'ioredis';
 import { jobEnv, publicAccess, type ReplicaAccess, replicaJob, withRoom } from '../jobs/replica-access.ts';
+import { isSameMark } from '../ship/continues.ts';
 import { marksOf, type ProofArgs, type StoredProof } from './prove-stored.ts';
 import { putNote } from './put-note.ts';
 
@@ -21,8 +23,8 @@ import { putNote } from './put-note.ts';
  *   it is read out of the store, and is byte for byte the one that is here ▸ the broker closes the file ▸ it is still the same ▸ a note of where
  *   it lies ▸ its path is removed ▸ tombstone for those who have it open ▸ it is removed
  *
- * A file that changes as it is closed, or whose log its last broker left beside it, is proved again while it is held. Until the note is written nothing has changed; where a process dies
- * behind it, the file counts as long as it is there.
+ * A file that changes as it is closed, or whose log its last broker left beside it, is proved again while it is held. Until the note is
+ * written nothing has changed; where a process dies behind it, the file counts as long as it is there.
  */
 
 /** Which tenant is to be hibernated. */
@@ -168,10 +170,12 @@ async function assertIdle(
 function isUnchanged(path: string, { marks }: StoredProof): boolean {
   const file = findDatabaseFile(path)?.path ?? path;
   const [main, log] = marksOf(file);
-  // Through JSON, as the proof came.
-  const isSame = (one: unknown, other: unknown) =>
-    JSON.stringify(one ?? null) === JSON.stringify(other ?? null);
   return isSame(main, marks[0]) && (log === undefined || isSame(log, marks[1]));
+}
+
+/** A mark that came from a process is null where there was no file. */
+function isSame(one: FileMark | undefined, other: FileMark | null | undefined): boolean {
+  return one !== undefined && other ? isSameMark(one, other) : (one ?? null) === (other ?? null);
 }
 
 function changed(tenant: string): OnewriterError {
